@@ -1,0 +1,1 @@
+"""The shared layer: what every function of the scheduler stands on."""

@@ -1,0 +1,49 @@
+"""What can go wrong, as classes. One table in the API turns them into HTTP; a class's docstring is its title there."""
+
+
+class SchedulerError(Exception):
+    """The scheduler could not do what was asked."""
+
+
+class NotFoundError(SchedulerError):
+    """There is no such resource."""
+
+
+class StaleTransitionError(SchedulerError):
+    """The state has moved on and does not allow this."""
+
+
+class ConflictError(SchedulerError):
+    """Another resource stands in the way."""
+
+
+class IdempotencyMismatchError(SchedulerError):
+    """This idempotency key was used with another body."""
+
+
+class TargetRefusedError(SchedulerError):
+    """This target is not allowed."""
+
+
+class InvalidScheduleError(SchedulerError):
+    """This schedule cannot be understood."""
+
+
+class RateLimitedError(SchedulerError):
+    """Too many requests."""
+
+
+class StoreUnavailableError(SchedulerError):
+    """A store does not answer."""
+
+
+class DatabaseUnavailableError(StoreUnavailableError):
+    """The database does not answer."""
+
+
+class QueueUnavailableError(StoreUnavailableError):
+    """The ready queue does not answer."""
+
+
+class MigrationError(SchedulerError):
+    """The migrations do not fit the database."""

@@ -1,0 +1,136 @@
+"""The values that a job is made of."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from scheduler_core.domain.lifecycle import JobStatus, ScheduleType
+
+MAX_PAYLOAD_BYTES = 256 * 1024
+MAX_ERROR_CHARACTERS = 1_000
+MAX_RESCUES = 5
+"""How often a job is given back after its executor died, before it counts as failed. A crash of ours spends no retry of the producer's."""
+
+
+class AttemptOutcome(StrEnum):
+    COMPLETED = "completed"
+    NOT_YET = "not_yet"
+    RETRIED = "retried"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """Backoff between attempts, in seconds: `min(max, initial * multiplier^(attempt-1))`, with full jitter."""
+
+    initial_seconds: float = 1.0
+    max_seconds: float = 3_600.0
+    multiplier: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job as it is stored for the first time: pending, due at `scheduled_at`."""
+
+    id: UUID
+    merchant_id: UUID
+    template_id: UUID | None = None
+    nominal_at: datetime | None = None
+    schedule_type: ScheduleType = ScheduleType.ONE_TIME
+    scheduled_at: datetime
+    expires_at: datetime | None = None
+    priority: int = 0
+    max_retries: int = 3
+    retry: RetryPolicy = RetryPolicy()
+    timeout_seconds: int = 30
+    interval_seconds: int | None = None
+    max_attempts: int | None = None
+    target: str
+    """JSON text: `{"type": "http", "url", "method", "headers"}` or an AWS target."""
+    payload: str | None = None
+    """JSON text, sent as it is; None: no body."""
+    metadata: str = "{}"
+    reference_id: str | None = None
+
+
+class Hint(NamedTuple):
+    """What the ready queue knows of a job. It may be stale or doubled: the claim in PostgreSQL decides (I2)."""
+
+    merchant_id: UUID
+    job_id: UUID
+    due_at: datetime
+    priority: int
+
+
+class ClaimedJob(NamedTuple):
+    """A job that this executor holds: `attempt` is its fence (I3). A tuple, because thousands are made each second."""
+
+    id: UUID
+    merchant_id: UUID
+    attempt: int
+    due_at: datetime
+    """When it was due; a claim may come a little earlier, a delivery never does."""
+    retries: int
+    rescues: int
+    polls: int
+    max_retries: int
+    max_attempts: int | None
+    interval_seconds: int | None
+    schedule_type: ScheduleType
+    template_id: UUID | None
+    priority: int
+    expires_at: datetime | None
+    timeout_seconds: int
+    retry_initial_seconds: float
+    retry_max_seconds: float
+    retry_multiplier: float
+    target: str
+    payload: str | None
+
+    @property
+    def retry(self) -> RetryPolicy:
+        return RetryPolicy(
+            initial_seconds=self.retry_initial_seconds,
+            max_seconds=self.retry_max_seconds,
+            multiplier=self.retry_multiplier,
+        )
+
+
+class AttemptRecord(NamedTuple):
+    """The end of one attempt, as it is written behind the fence `(id, attempt, status = running)`."""
+
+    merchant_id: UUID
+    job_id: UUID
+    attempt: int
+    status: JobStatus
+    outcome: AttemptOutcome
+    next_run_at: datetime | None
+    """Set exactly where `status` is pending or retrying."""
+    retries: int
+    rescues: int
+    polls: int
+    due_at: datetime
+    started_at: datetime
+    finished_at: datetime
+    http_status: int | None
+    error: str | None
+    response: str | None = None
+    """The first bytes of the answer, as text, for the producer's eyes only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerchantLimits:
+    """What the ready queue must honour for a merchant. None: no limit."""
+
+    merchant_id: UUID
+    weight: int = 1
+    max_concurrency: int | None = None
+    rate_limit_per_second: int | None = None
+
+
+JsonObject = dict[str, Any]

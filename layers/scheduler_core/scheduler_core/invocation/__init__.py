@@ -1,0 +1,1 @@
+"""Wakes other functions."""

@@ -1,0 +1,85 @@
+"""Settings, typed, from environment variables; each function composes the mixins it needs. `.env.example` documents all of them."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+class DatabaseSettings(_Settings):
+    """Where PostgreSQL is."""
+
+    database_url: SecretStr
+    database_connect_timeout_seconds: int = Field(default=3, ge=1, le=30)
+    database_statement_timeout_seconds: float = Field(default=5.0, gt=0, le=300)
+
+
+class QueueSettings(_Settings):
+    """Where Redis is, and how much of what is due it holds."""
+
+    redis_url: SecretStr
+    redis_timeout_seconds: float = Field(default=1.0, gt=0, le=30)
+    horizon_seconds: int = Field(default=90, ge=61, le=3_600)
+    """How far ahead jobs are put into the ready set; longer than the populator's period of 60 s."""
+    ready_set_max: int = Field(default=50_000, ge=1_000, le=5_000_000)
+
+
+class InvocationSettings(_Settings):
+    """How functions call one another. Lambda sets the region and the credentials itself."""
+
+    aws_endpoint_url_lambda: str | None = None
+    aws_region: str = "us-east-1"
+    executor_function: str = "executor"
+    populator_function: str = "populator"
+    watcher_function: str = "watcher"
+
+
+class TargetSettings(_Settings):
+    """Where deliveries may go."""
+
+    allowed_target_networks: Annotated[tuple[Network, ...], NoDecode] = ()
+    """Private ranges that deliveries may reach all the same, as CIDRs separated by commas."""
+
+    @field_validator("allowed_target_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+
+class SigningSettings(_Settings):
+    """The installation's key, from which every merchant's webhook secret is derived."""
+
+    signing_key: SecretStr = Field(min_length=32)
+
+
+class ObservabilitySettings(_Settings):
+    """What is logged."""
+
+    log_level: str = "INFO"
+    job_events: bool = False
+    """Log a line for single jobs too (at most 20 for each batch): for development and small installations."""
+
+
+class RecurrenceSettings(_Settings):
+    """How far ahead templates' runs become jobs; longer than the recurrence's period of 60 s."""
+
+    look_ahead_seconds: int = Field(default=150, ge=61, le=3_600)
+    runs_per_template: int = Field(default=500, ge=1, le=10_000)
+    template_page: int = Field(default=200, ge=1, le=5_000)
+
+
+class LeaseSettings(_Settings):
+    """How long an executor may be silent before its jobs are given to another: a crash is noticed within lease + watch."""
+
+    lease_seconds: float = Field(default=25.0, ge=2, le=40)
+    heartbeat_seconds: float = Field(default=5.0, ge=0.2, le=15)
+    watch_seconds: float = Field(default=5.0, ge=0.2, le=15)

@@ -1,0 +1,1 @@
+"""PostgreSQL, the truth: connections, named queries, repositories."""

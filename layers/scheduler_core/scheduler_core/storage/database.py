@@ -1,0 +1,100 @@
+"""One connection to PostgreSQL, acting as one role, for one thread.
+
+A Lambda environment serves one request at a time and the executor gives each of its threads a connection, so there
+is nothing to pool; what matters is that a broken connection is noticed and replaced.
+"""
+
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import Connection, sql
+
+from scheduler_core.domain.errors import DatabaseUnavailableError
+
+Row = tuple[Any, ...]
+
+
+class Role(StrEnum):
+    """The two roles of the schema: one merchant at a time, or all of them."""
+
+    API = "scheduler_api"
+    WORKER = "scheduler_worker"
+
+
+class Database:
+    """A lazily made connection to `url` as `role` (None: as the owner).
+
+    Every failure to reach the server, at any point, is a DatabaseUnavailableError; the next use connects anew.
+    """
+
+    def __init__(
+        self, url: str, role: Role | None, *, connect_timeout_seconds: int = 3, statement_timeout_seconds: float = 5.0
+    ) -> None:
+        self._url = url
+        self._role = role
+        self._connect_timeout = connect_timeout_seconds
+        self._statement_timeout_ms = round(statement_timeout_seconds * 1_000)
+        self._connection: Connection[Row] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection[Row]]:
+        """A transaction across merchants; committed at the end, rolled back on any error."""
+        with _translated():
+            connection = self._alive()
+            with connection.transaction():
+                yield connection
+
+    @contextmanager
+    def of_merchant(self, merchant_id: UUID) -> Iterator[Connection[Row]]:
+        """A transaction inside the walls of one merchant (I7)."""
+        with _translated():
+            connection = self._alive()
+            with connection.transaction():
+                connection.execute("SELECT set_config('scheduler.merchant_id', %s, true)", (str(merchant_id),))
+                yield connection
+
+    def close(self) -> None:
+        """Give the connection up; a later use makes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _alive(self) -> Connection[Row]:
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            # A server that went away has left an end-of-file (or its last words) to be read; a healthy idle one is silent.
+            idle = select.poll()
+            idle.register(connection.fileno(), select.POLLIN)
+            if not idle.poll(0):
+                return connection
+            connection.close()
+        self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> Connection[Row]:
+        connection = psycopg.connect(
+            self._url,
+            autocommit=True,
+            connect_timeout=self._connect_timeout,
+            application_name="task-scheduler",
+            keepalives_idle=30,
+            tcp_user_timeout=20_000,
+        )
+        connection.execute(sql.SQL("SET timezone = 'UTC'"))
+        connection.execute(sql.SQL("SET statement_timeout = {}").format(self._statement_timeout_ms))
+        if self._role is not None:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._role)))
+        return connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise DatabaseUnavailableError(type(error).__name__) from error
