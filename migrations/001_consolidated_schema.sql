@@ -291,7 +291,7 @@ BEGIN
             id_column := CASE parent WHEN 'executions' THEN 'job_id' ELSE 'id' END;
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS) WITH (fillfactor = %s)',
                            part, parent, CASE parent WHEN 'jobs' THEN 85 ELSE 100 END);
-            EXECUTE format('WITH moved AS (DELETE FROM %I WHERE %I >= %L AND %2$I < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
+            EXECUTE format('WITH moved AS (DELETE FROM %1$I WHERE %2$I >= %3$L AND %2$I < %4$L RETURNING *) INSERT INTO %5$I SELECT * FROM moved',
                            parent || '_default', id_column, lowest_id(week), lowest_id(week + interval '7 days'), part);
             EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
                            parent, part, lowest_id(week), lowest_id(week + interval '7 days'));
