@@ -1,0 +1,58 @@
+"""Signatures by the Standard Webhooks specification: `v1,<base64 HMAC-SHA256 of "{id}.{timestamp}.{body}">`.
+
+A merchant's secret is derived from the installation's key, so none is stored and a restored backup gives none away.
+"""
+
+import hmac
+from base64 import b64encode
+from binascii import b2a_base64
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+ROTATION_OVERLAP: Final = timedelta(hours=24)
+"""How long after a rotation deliveries carry the previous secret's signature too."""
+_PURPOSE: Final = b"task-scheduler webhook secret"
+
+
+def merchant_secret(installation_key: bytes, merchant_id: UUID, version: int) -> bytes:
+    """The merchant's webhook secret number `version`: 32 bytes, the same whenever it is asked for."""
+    return hmac.digest(installation_key, _PURPOSE + merchant_id.bytes + version.to_bytes(4, "big"), "sha256")
+
+
+def shown_secret(secret: bytes) -> str:
+    """The form in which a receiver's library takes a secret: `whsec_<base64>`."""
+    return "whsec_" + b64encode(secret).decode()
+
+
+def signing_secrets(
+    installation_key: bytes, merchant_id: UUID, version: int, rotated_at: datetime | None, now: datetime
+) -> tuple[bytes, ...]:
+    """The secrets to sign with at `now`: the current one first, then for 24 h after a rotation the one before."""
+    versions = [version]
+    if version > 1 and rotated_at is not None and now < rotated_at + ROTATION_OVERLAP:
+        versions.append(version - 1)
+    return tuple(merchant_secret(installation_key, merchant_id, number) for number in versions)
+
+
+class Signer:
+    """One secret, ready to sign: the HMAC has its key hashed in already and is copied for each message."""
+
+    __slots__ = ("_keyed",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._keyed = hmac.new(secret, digestmod="sha256")
+
+    def sign(self, message: bytes) -> bytes:
+        """`v1,<base64>` for `message`, the bytes `{id}.{timestamp}.{body}`."""
+        state = self._keyed.copy()
+        state.update(message)
+        return b"v1," + b2a_base64(state.digest(), newline=False)
+
+
+def signature_header(signers: Sequence[Signer], message: bytes) -> bytes:
+    """The value of `webhook-signature`: one signature per signer, space separated."""
+    if len(signers) == 1:
+        return signers[0].sign(message)
+    return b" ".join(signer.sign(message) for signer in signers)
