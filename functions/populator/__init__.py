@@ -1,0 +1,1 @@
+"""Fills the ready set and asks for executors when it is behind."""

@@ -1,0 +1,1 @@
+"""What more than one function does: over the adapters, below the handlers."""

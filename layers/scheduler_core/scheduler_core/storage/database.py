@@ -15,6 +15,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from scheduler_core.domain.errors import DatabaseUnavailableError
+from scheduler_core.settings import DatabaseSettings
 
 Row = tuple[Any, ...]
 
@@ -40,6 +41,16 @@ class Database:
         self._connect_timeout = connect_timeout_seconds
         self._statement_timeout_ms = round(statement_timeout_seconds * 1_000)
         self._connection: Connection[Row] | None = None
+
+    @classmethod
+    def connect(cls, settings: DatabaseSettings, role: Role | None) -> "Database":
+        """As the settings say. Nothing is connected yet."""
+        return cls(
+            settings.database_url.get_secret_value(),
+            role,
+            connect_timeout_seconds=settings.database_connect_timeout_seconds,
+            statement_timeout_seconds=settings.database_statement_timeout_seconds,
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[Connection[Row]]:

@@ -1,0 +1,6 @@
+-- How much waits and who is awake. ARGV: now_ms
+-- Answers: [due by now, all entries, executors awake]
+local now = tonumber(ARGV[1])
+local ready = tonumber(redis.call('GET', COUNT) or 0)
+redis.call('ZREMRANGEBYSCORE', EXECUTORS, '-inf', now - 60000)
+return {ready + redis.call('ZCOUNT', DUE, '-inf', now), ready + redis.call('ZCARD', DUE), redis.call('ZCOUNT', EXECUTORS, now, '+inf')}

@@ -1,0 +1,99 @@
+-- Pops a batch, fairly. A popped batch is kept under its token until the token is reported done, or comes back.
+-- ARGV: now_ms, lead_ms, most, executor, presence_ms, token, visibility_ms, hold_ms, number of done tokens, done tokens...,
+--       merchants to leave out...
+-- Answers: [members, next look in ms from now or -1, ready count, 1 if the set must be rebuilt, 1 if PostgreSQL has more,
+--           merchants whose terms are unknown]
+local MOVE_MOST = 4000
+local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+redis.call('ZADD', EXECUTORS, now + tonumber(ARGV[5]), ARGV[4])
+redis.call('DEL', WAKING)
+local done = tonumber(ARGV[9])
+for i = 10, 9 + done do
+  redis.call('HDEL', POPPED, ARGV[i])
+  redis.call('ZREM', POPPED_UNTIL, ARGV[i])
+end
+local left_out = {}
+for i = 10 + done, #ARGV do left_out[ARGV[i]] = true end
+
+-- Batches whose executor never said what it did with them.
+for _, token in ipairs(redis.call('ZRANGEBYSCORE', POPPED_UNTIL, '-inf', now, 'LIMIT', 0, 4)) do
+  for member in string.gmatch(redis.call('HGET', POPPED, token) or '', '[^\n]+') do make_ready(member, now) end
+  redis.call('HDEL', POPPED, token)
+  redis.call('ZREM', POPPED_UNTIL, token)
+end
+
+-- What has fallen due moves to its merchant's queue.
+local fallen = redis.call('ZRANGEBYSCORE', DUE, '-inf', now + lead, 'WITHSCORES', 'LIMIT', 0, MOVE_MOST)
+for i = 1, #fallen, 2 do make_ready(fallen[i], tonumber(fallen[i + 1])) end
+if #fallen > 0 then redis.call('ZREMRANGEBYRANK', DUE, 0, #fallen / 2 - 1) end
+
+-- Round the merchants by weight (stride scheduling: the lowest pass is served next, and its pass grows by what it got).
+local members, unknown, soonest = {}, {}, -1
+local function look_again_in(ms) if soonest < 0 or ms < soonest then soonest = ms end end
+local queued = redis.call('ZCARD', RING)
+local quantum = math.max(1, math.ceil(most / math.max(1, queued)))
+local skipped = 0
+while #members < most do
+  local entry = redis.call('ZRANGE', RING, skipped, skipped, 'WITHSCORES')
+  local merchant = entry[1]
+  if not merchant then break end
+  local terms = redis.call('HMGET', TERMS .. merchant, 'weight', 'max_concurrency', 'rate', 'active')
+  local wanted = math.min(quantum, most - #members)
+  if left_out[merchant] then
+    wanted = 0
+    look_again_in(5)
+  elseif not terms[1] then
+    unknown[#unknown + 1] = merchant
+    wanted = 0
+  elseif terms[4] == '0' then
+    redis.call('DECRBY', COUNT, redis.call('ZCARD', READY .. merchant))
+    redis.call('DEL', READY .. merchant)
+    redis.call('ZREM', RING, merchant)
+    wanted = -1
+  end
+  if wanted > 0 and terms[2] ~= '' then
+    redis.call('ZREMRANGEBYSCORE', HELD .. merchant, '-inf', now)
+    wanted = math.min(wanted, tonumber(terms[2]) - redis.call('ZCARD', HELD .. merchant))
+    if wanted <= 0 then look_again_in(20) end
+  end
+  local interval, arrival
+  if wanted > 0 and terms[3] ~= '' then -- GCRA with a tolerance of 100 ms
+    interval = 1000 / tonumber(terms[3])
+    arrival = math.max(now, tonumber(redis.call('GET', RATE .. merchant) or 0))
+    local tolerance = math.max(100, interval)
+    wanted = math.min(wanted, math.floor((now + tolerance - arrival) / interval + 0.000001))
+    if wanted <= 0 then look_again_in(math.max(1, math.ceil(arrival + interval - tolerance - now))) end
+  end
+  if wanted == 0 or (wanted < 0 and terms[4] ~= '0') then
+    skipped = skipped + 1
+  elseif wanted > 0 then
+    local popped = redis.call('ZPOPMIN', READY .. merchant, wanted)
+    local got = #popped / 2
+    for i = 1, #popped, 2 do members[#members + 1] = popped[i] end
+    redis.call('DECRBY', COUNT, got)
+    redis.call('SET', VTIME, entry[2])
+    if got < wanted or redis.call('EXISTS', READY .. merchant) == 0 then
+      redis.call('ZREM', RING, merchant)
+    else
+      redis.call('ZINCRBY', RING, got / tonumber(terms[1]), merchant)
+    end
+    if terms[2] ~= '' then
+      for i = 1, #popped, 2 do
+        redis.call('ZADD', HELD .. merchant, now + tonumber(ARGV[8]), string.sub(popped[i], 33, 64))
+      end
+      redis.call('PEXPIRE', HELD .. merchant, 3600000)
+    end
+    if interval then redis.call('SET', RATE .. merchant, arrival + got * interval, 'PX', 60000) end
+  end
+end
+if #members > 0 then
+  redis.call('HSET', POPPED, ARGV[6], table.concat(members, '\n'))
+  redis.call('ZADD', POPPED_UNTIL, now + tonumber(ARGV[7]), ARGV[6])
+end
+
+local ready = tonumber(redis.call('GET', COUNT) or 0)
+local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
+if next_due then look_again_in(math.max(0, tonumber(next_due) - lead - now)) end
+local next_return = redis.call('ZRANGE', POPPED_UNTIL, 0, 0, 'WITHSCORES')[2]
+if next_return and #members == 0 then look_again_in(math.max(0, tonumber(next_return) - now)) end
+return {members, math.floor(soonest), ready, 1 - redis.call('EXISTS', EPOCH), redis.call('EXISTS', MORE), unknown}

@@ -1,0 +1,298 @@
+"""The ready set: which jobs fall due within the horizon, popped fairly across merchants.
+
+Everything here is a hint (I2) and may vanish at any moment (I1). All keys share one hash tag, `{ts:0}`, so that a
+cluster keeps a shard on one node; the `1` after it is the version of the layout. Needs Redis 6.2 or Valkey 7.2.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.resources import files
+from typing import Any
+from uuid import UUID
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from scheduler_core.domain.errors import QueueUnavailableError
+from scheduler_core.domain.ids import milliseconds
+from scheduler_core.domain.jobs import Hint, MerchantLimits
+from scheduler_core.settings import QueueSettings
+
+BASE_KEY = "{ts:0}:1"
+ANNOUNCE_PAGE = 1_000
+TERMS_SECONDS = 60
+VISIBILITY_SECONDS = 5.0
+PRESENCE_SECONDS = 5.0
+CANCELLED_KEPT_SECONDS = 60
+_JOB_HEX = slice(32, 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Popped:
+    """One answer of `pop`."""
+
+    token: str
+    hints: list[tuple[UUID, UUID]]
+    """(merchant, job) pairs, at most as many as asked for."""
+    look_again_seconds: float | None
+    """When there may be more to pop; None: nothing is known to come."""
+    ready: int
+    """How many due entries are left."""
+    must_rebuild: bool
+    """The set was emptied from outside: fill it from PostgreSQL."""
+    has_more: bool
+    """PostgreSQL holds due jobs that found no room."""
+    unknown_merchants: list[UUID]
+    """Merchants that were passed over because nobody has said their terms: say them and pop again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """How much waits, and who is awake to do it."""
+
+    due: int
+    size: int
+    executors: int
+
+
+class ReadySet:
+    """All raise QueueUnavailableError when Redis does not answer in time."""
+
+    def __init__(self, client: redis.Redis, *, most: int, base_key: str = BASE_KEY) -> None:
+        self._redis = client
+        self._most = most
+        self._base = base_key
+        common = _script("common")
+        self._announce = client.register_script(common + _script("announce"))
+        self._pop = client.register_script(common + _script("pop"))
+        self._leave = client.register_script(common + _script("leave"))
+        self._depth = client.register_script(common + _script("depth"))
+
+    @classmethod
+    def connect(cls, settings: QueueSettings) -> "ReadySet":
+        """A client that gives up quickly: whoever waits for Redis has something better to do."""
+        client = redis.Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_connect_timeout=settings.redis_timeout_seconds,
+            socket_timeout=settings.redis_timeout_seconds + 1.0,
+            retry=Retry(NoBackoff(), 1),
+        )
+        return cls(client, most=settings.ready_set_max)
+
+    def announce(self, now: datetime, hints: Sequence[Hint], *, wake_within: timedelta = timedelta(seconds=70)) -> bool:
+        """Add hints, wake a sleeping executor. True: none is awake for what is due within `wake_within`; invoke one."""
+        must_invoke = False
+        with _translated():
+            for start in range(0, len(hints), ANNOUNCE_PAGE):
+                args: list[Any] = [milliseconds(now), self._most, wake_within // timedelta(milliseconds=1)]
+                for hint in hints[start : start + ANNOUNCE_PAGE]:
+                    args += (milliseconds(hint.due_at), f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}")
+                invoke, _ = self._announce(keys=[self._base], args=args)
+                must_invoke = must_invoke or bool(invoke)
+        return must_invoke
+
+    def announce_cancelled(self, now: datetime, job_ids: Iterable[UUID]) -> None:
+        """Tell executors to cut these jobs' deliveries off. A lost message costs a heartbeat, no more."""
+        stamped: dict[str, float] = {job_id.hex: milliseconds(now) for job_id in job_ids}
+        if not stamped:
+            return
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.zadd(f"{self._base}:cancelled", stamped)
+            pipe.zremrangebyscore(f"{self._base}:cancelled", "-inf", milliseconds(now) - CANCELLED_KEPT_SECONDS * 1_000)
+            pipe.expire(f"{self._base}:cancelled", CANCELLED_KEPT_SECONDS)
+            pipe.execute()
+
+    def cancelled_since(self, moment: datetime, *, most: int = 1_000) -> list[UUID]:
+        """Jobs cancelled at or after `moment`."""
+        with _translated():
+            found = self._redis.zrangebyscore(f"{self._base}:cancelled", milliseconds(moment), "+inf", 0, most)
+        return [UUID(hex=member.decode()) for member in found]
+
+    def pop(
+        self,
+        now: datetime,
+        *,
+        executor: str,
+        token: str,
+        most: int,
+        lead: timedelta = timedelta(),
+        hold: timedelta = timedelta(seconds=30),
+        done: Sequence[str] = (),
+        left_out: Iterable[UUID] = (),
+    ) -> Popped:
+        """Take up to `most` hints that are due by `now + lead`, fairly, and count `executor` as awake.
+
+        The batch comes back to the set after `VISIBILITY_SECONDS` unless its `token` is among the `done` of a later
+        call. `hold` is how long a place under a merchant's concurrency limit is kept without being held again.
+        """
+        args: list[Any] = [
+            milliseconds(now),
+            lead // timedelta(milliseconds=1),
+            most,
+            executor,
+            round(PRESENCE_SECONDS * 1_000),
+            token,
+            round(VISIBILITY_SECONDS * 1_000),
+            hold // timedelta(milliseconds=1),
+            len(done),
+            *done,
+            *(merchant.hex for merchant in left_out),
+        ]
+        with _translated():
+            members, look_again_ms, ready, rebuild, more, unknown = self._pop(keys=[self._base], args=args)
+        return Popped(
+            token=token,
+            hints=[(UUID(hex=m[:32].decode()), UUID(hex=m[_JOB_HEX].decode())) for m in members],
+            look_again_seconds=None if look_again_ms < 0 else look_again_ms / 1_000,
+            ready=ready,
+            must_rebuild=bool(rebuild),
+            has_more=bool(more),
+            unknown_merchants=[UUID(hex=merchant.decode()) for merchant in unknown],
+        )
+
+    def finish(self, tokens: Sequence[str]) -> None:
+        """These batches have been dealt with; the last word of an executor that pops no more."""
+        if not tokens:
+            return
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hdel(f"{self._base}:popped", *tokens)
+            pipe.zrem(f"{self._base}:popped_until", *tokens)
+            pipe.execute()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait up to `seconds` (at most 1), or until something is announced that is due earlier than all the rest."""
+        with _translated():
+            self._redis.blpop([f"{self._base}:wake"], timeout=min(max(seconds, 0.001), 1.0))
+
+    def leave(self, now: datetime, *, executor: str, linger: timedelta) -> bool:
+        """Whether `executor` may end, because nothing falls due within `linger`; if so it no longer counts as awake."""
+        with _translated():
+            return bool(
+                self._leave(keys=[self._base], args=[milliseconds(now), linger // timedelta(milliseconds=1), executor])
+            )
+
+    def retire(self, executor: str) -> None:
+        """`executor` ends whatever there is to do."""
+        with _translated():
+            self._redis.zrem(f"{self._base}:executors", executor)
+
+    def depth(self, now: datetime) -> Depth:
+        """How much waits, and who is awake."""
+        with _translated():
+            due, size, executors = self._depth(keys=[self._base], args=[milliseconds(now)])
+        return Depth(due=due, size=size, executors=executors)
+
+    def set_terms(self, terms: Iterable[tuple[MerchantLimits, bool]]) -> None:
+        """Say what merchants' limits are and whether they are active; known for a minute."""
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            for limits, active in terms:
+                key = f"{self._base}:terms:{limits.merchant_id.hex}"
+                pipe.hset(
+                    key,
+                    mapping={
+                        "weight": limits.weight,
+                        "max_concurrency": "" if limits.max_concurrency is None else limits.max_concurrency,
+                        "rate": "" if limits.rate_limit_per_second is None else limits.rate_limit_per_second,
+                        "active": int(active),
+                    },
+                )
+                pipe.expire(key, TERMS_SECONDS)
+            pipe.execute()
+
+    def hold(self, now: datetime, held: Iterable[tuple[UUID, UUID]], *, for_seconds: float) -> None:
+        """Keep places under concurrency limits for (merchant, job) pairs that are still being delivered."""
+        until = milliseconds(now) + for_seconds * 1_000
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            for merchant_id, job_id in held:
+                pipe.zadd(f"{self._base}:held:{merchant_id.hex}", {job_id.hex: until}, xx=True)
+            pipe.execute()
+
+    def release(self, held: Iterable[tuple[UUID, UUID]]) -> None:
+        """Give places under concurrency limits back."""
+        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+            for merchant_id, job_id in held:
+                pipe.zrem(f"{self._base}:held:{merchant_id.hex}", job_id.hex)
+            pipe.execute()
+
+    def mark_filled(self, cursor: tuple[datetime, UUID] | None) -> None:
+        """The set has been filled up to `cursor`; None: with everything inside the horizon."""
+        with _translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(f"{self._base}:epoch", "1")
+            if cursor is None:
+                pipe.delete(f"{self._base}:more", f"{self._base}:cursor")
+            else:
+                pipe.set(f"{self._base}:more", "1")
+                pipe.set(f"{self._base}:cursor", f"{cursor[0].isoformat()} {cursor[1].hex}", ex=300)
+            pipe.execute()
+
+    def cursor(self) -> tuple[datetime, UUID] | None:
+        """Where the last filling stopped for want of room; None: it did not."""
+        with _translated():
+            value = self._redis.get(f"{self._base}:cursor")
+        if value is None:
+            return None
+        moment, job_hex = value.decode().split(" ")
+        return datetime.fromisoformat(moment), UUID(hex=job_hex)
+
+    def take_duty(self, duty: str, holder: str, *, seconds: float) -> bool:
+        """Become, or stay, the only one on `duty` (`refill`, `watch`) for `seconds`."""
+        key = f"{self._base}:duty:{duty}"
+        with _translated():
+            if self._redis.set(key, holder, nx=True, px=round(seconds * 1_000)):
+                return True
+            if self._redis.get(key) == holder.encode():
+                self._redis.pexpire(key, round(seconds * 1_000))
+                return True
+        return False
+
+    def leave_duty(self, duty: str, holder: str) -> None:
+        """Stop being on `duty`."""
+        key = f"{self._base}:duty:{duty}"
+        with _translated():
+            if self._redis.get(key) == holder.encode():
+                self._redis.delete(key)
+
+    def on_duty(self, duty: str) -> bool:
+        """Whether anyone is on `duty`."""
+        with _translated():
+            return bool(self._redis.exists(f"{self._base}:duty:{duty}"))
+
+    def ping(self) -> None:
+        """Answers if Redis does."""
+        with _translated():
+            self._redis.ping()
+
+    def eviction_policy(self) -> str | None:
+        """Redis' `maxmemory-policy`, which should be `noeviction`; None where it will not say."""
+        with _translated():
+            try:
+                answer = self._redis.config_get("maxmemory-policy")
+            except redis.ResponseError:
+                return None
+        return str(answer.get("maxmemory-policy")) if answer else None
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._redis.close()
+
+
+def _script(name: str) -> str:
+    return files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
+        raise QueueUnavailableError(type(error).__name__) from error
+    except redis.ResponseError as error:
+        if str(error).startswith(("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS")):
+            raise QueueUnavailableError(str(error)) from error
+        raise
+
+
+

@@ -1,0 +1,64 @@
+"""After a commit: put what falls due soon into the ready set, and see that somebody is awake for it.
+
+Never raises: PostgreSQL has the job, and the populator finds what was not announced (I1).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from scheduler_core.clock import monotonic
+from scheduler_core.domain.errors import QueueUnavailableError
+from scheduler_core.domain.jobs import Hint
+from scheduler_core.invocation.lambda_invoker import InvocationError
+from scheduler_core.observability.log import logger
+from scheduler_core.queueing.ready_set import ReadySet
+
+LINGER = timedelta(seconds=70)
+"""How long an executor waits for the next due job before it leaves; longer than the minute between two ticks."""
+PAUSE_SECONDS = 2.0
+"""How long Redis is left alone after it did not answer, so that requests do not queue up behind its time-outs."""
+
+
+class Invoker(Protocol):
+    def invoke_async(self, function: str, payload: dict[str, object] | None = None) -> None: ...
+
+
+class Announcer:
+    """Announces hints on behalf of one process."""
+
+    def __init__(self, queue: ReadySet, invoker: Invoker, *, executor_function: str, horizon_seconds: int) -> None:
+        self._queue = queue
+        self._invoker = invoker
+        self._executor_function = executor_function
+        self._horizon = timedelta(seconds=horizon_seconds)
+        self._paused_until = 0.0
+
+    def announce(self, now: datetime, hints: Sequence[Hint]) -> None:
+        """Put those of `hints` that fall due within the horizon into the ready set; invoke an executor if none is awake."""
+        near = [hint for hint in hints if hint.due_at <= now + self._horizon]
+        if not near or monotonic() < self._paused_until:
+            return
+        try:
+            must_invoke = self._queue.announce(now, near, wake_within=LINGER)
+        except QueueUnavailableError as error:
+            # An executor waits for Redis to come back and then fills it from PostgreSQL.
+            self._paused_until = monotonic() + PAUSE_SECONDS
+            logger.warning("the ready queue is away; jobs wait in PostgreSQL", extra={"cause": str(error)})
+            must_invoke = True
+        if must_invoke:
+            self.wake_executor()
+
+    def announce_cancelled(self, now: datetime, job: Hint) -> None:
+        """Have a running delivery of `job` cut off."""
+        try:
+            self._queue.announce_cancelled(now, [job.job_id])
+        except QueueUnavailableError as error:
+            logger.warning("a cancellation waits for the next heartbeat", extra={"cause": str(error)})
+
+    def wake_executor(self) -> None:
+        """Invoke one executor."""
+        try:
+            self._invoker.invoke_async(self._executor_function, {"reason": "announced"})
+        except InvocationError as error:
+            logger.warning("no executor could be invoked; the next tick brings one", extra={"cause": str(error)})

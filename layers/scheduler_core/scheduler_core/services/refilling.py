@@ -1,0 +1,88 @@
+"""Fills the ready set from PostgreSQL: every minute by the populator, at once by an executor that finds it emptied or run dry.
+
+The order is the order of due times. Where that would let one merchant's backlog take all the room, a second look
+passes the heavy merchants over, so that the others' jobs get in as well.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from scheduler_core.domain.jobs import Hint
+from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.storage import claims
+from scheduler_core.storage.database import Database
+
+PAGE = 5_000
+LIGHT_PAGE = 2_000
+DUTY_SECONDS = 5.0
+_BEGINNING = claims.Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refill:
+    """What a filling did."""
+
+    announced: int = 0
+    complete: bool = True
+    """False: PostgreSQL has more inside the horizon than there is room for."""
+    busy: bool = False
+    """True: somebody else is at it; nothing was done."""
+    must_invoke: bool = False
+    """True: something is due soon and no executor is awake."""
+
+
+class Refiller:
+    """Copies what falls due within the horizon from PostgreSQL to the ready set, at most `room` hints a time."""
+
+    def __init__(self, database: Database, queue: ReadySet, *, horizon: timedelta, room: int, holder: str) -> None:
+        self._database = database
+        self._queue = queue
+        self._horizon = horizon
+        self._room = room
+        self._holder = holder
+
+    def from_the_start(self, now: datetime) -> Refill:
+        """Everything inside the horizon, as far as there is room: heals whatever was lost."""
+        return self._fill(now, _BEGINNING)
+
+    def further(self, now: datetime) -> Refill:
+        """From where the last filling had to stop."""
+        cursor = self._queue.cursor()
+        return self._fill(now, claims.Place(*cursor) if cursor else _BEGINNING)
+
+    def _fill(self, now: datetime, start: claims.Place) -> Refill:
+        if not self._queue.take_duty("refill", self._holder, seconds=DUTY_SECONDS):
+            return Refill(busy=True)
+        try:
+            return self._copy(now, start)
+        finally:
+            self._queue.leave_duty("refill", self._holder)
+
+    def _copy(self, now: datetime, start: claims.Place) -> Refill:
+        until, place, announced, must_invoke = now + self._horizon, start, 0, False
+        seen: Counter[UUID] = Counter()
+        while True:
+            most = min(PAGE, self._room - announced)
+            page = self._page(place, until, most)
+            must_invoke |= self._queue.announce(now, page)
+            announced += len(page)
+            seen.update(hint.merchant_id for hint in page)
+            if len(page) < most:
+                self._queue.mark_filled(None)
+                return Refill(announced=announced, must_invoke=must_invoke)
+            place = claims.Place(page[-1].due_at, page[-1].job_id)
+            if announced >= self._room:
+                break
+        heavy = [merchant for merchant, count in seen.items() if count > LIGHT_PAGE]
+        light = self._page(place, until, LIGHT_PAGE, skipped=heavy)
+        must_invoke |= self._queue.announce(now, light)
+        self._queue.mark_filled((place.due_at, place.job_id))
+        return Refill(announced=announced + len(light), complete=False, must_invoke=must_invoke)
+
+    def _page(self, place: claims.Place, until: datetime, most: int, skipped: list[UUID] | None = None) -> list[Hint]:
+        with self._database.transaction() as connection:
+            return claims.due_page_across_merchants(
+                connection, after=place, until=until, most=most, skipped=skipped or []
+            )

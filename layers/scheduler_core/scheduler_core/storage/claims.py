@@ -1,0 +1,201 @@
+"""The worker's side of `jobs`: claim, heartbeat, record, rescue, and the scan of what is due.
+
+All of it crosses merchants, as `scheduler_worker`. Batches are bounded by their callers; ids are passed sorted, so
+that two executors which hold some of the same hints lock rows in the same order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, MerchantLimits
+from scheduler_core.domain.lifecycle import WAITING, Event, ScheduleType, allowed_from
+from scheduler_core.storage.queries import Queries
+
+_QUERIES = Queries("claims")
+_CLAIMABLE = allowed_from(Event.CLAIM)
+_SCHEDULE_TYPES = {kind.value: kind for kind in ScheduleType}
+_SCHEDULE_TYPE_COLUMN = ClaimedJob._fields.index("schedule_type")
+
+AttemptKey = tuple[UUID, int]
+"""A job's id and the attempt's number: the fence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerchantTerms:
+    """What a worker must know of a merchant."""
+
+    limits: MerchantLimits
+    active: bool
+    signing_key_version: int
+    signing_key_rotated_at: datetime | None
+    allowed_target_arns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the order in which jobs fall due."""
+
+    due_at: datetime
+    job_id: UUID
+
+
+def claim(
+    connection: Connection[Any], hints: Sequence[tuple[UUID, UUID]], *, now: datetime, due_before: datetime, lease: timedelta
+) -> list[ClaimedJob]:
+    """Start an attempt of every hinted (merchant, job) that still waits and is due by `due_before` (I2).
+
+    Hints that are stale, doubled or early claim nothing. Raises what psycopg raises; nothing is claimed then.
+    """
+    if not hints:
+        return []
+    ordered = sorted(hints, key=_by_job)
+    rows = connection.execute(
+        _QUERIES["claim_jobs"],
+        {
+            "merchant_ids": [hint[0] for hint in ordered],
+            "job_ids": [hint[1] for hint in ordered],
+            "first_id": ordered[0][1],
+            "last_id": ordered[-1][1],
+            "claimable": _CLAIMABLE,
+            "due_before": due_before,
+            "lease_expires_at": now + lease,
+            "now": now,
+        },
+        binary=True,
+    ).fetchall()
+    return [_claimed(row) for row in rows]
+
+
+def extend_leases(
+    connection: Connection[Any], held: Sequence[ClaimedJob], *, now: datetime, lease: timedelta
+) -> set[AttemptKey]:
+    """The heartbeat: prolong the leases of `held`; answers those that are still held."""
+    if not held:
+        return set()
+    ordered = sorted(held)
+    rows = connection.execute(
+        _QUERIES["extend_leases"],
+        {
+            "merchant_ids": [job.merchant_id for job in ordered],
+            "job_ids": [job.id for job in ordered],
+            "attempts": [job.attempt for job in ordered],
+            "first_id": ordered[0].id,
+            "last_id": ordered[-1].id,
+            "lease_expires_at": now + lease,
+        },
+        binary=True,
+    ).fetchall()
+    return set(rows)
+
+
+def record(
+    connection: Connection[Any], records: Sequence[AttemptRecord], *, now: datetime, executor_id: UUID
+) -> set[AttemptKey]:
+    """Write the ends of attempts, each behind its fence (I3); answers those that were written, the others were stale."""
+    if not records:
+        return set()
+    ordered = sorted(records, key=_by_job)
+    columns = list(zip(*ordered, strict=True))
+    rows = connection.execute(
+        _QUERIES["record_attempts"],
+        {
+            **{f"{name}": list(column) for name, column in zip(_RECORD_PARAMETERS, columns, strict=True)},
+            "first_id": ordered[0].job_id,
+            "last_id": ordered[-1].job_id,
+            "executor_id": executor_id,
+            "now": now,
+        },
+        binary=True,
+    ).fetchall()
+    return set(rows)
+
+
+_RECORD_PARAMETERS = (
+    "merchant_ids",
+    "job_ids",
+    "attempts",
+    "statuses",
+    "outcomes",
+    "next_run_ats",
+    "retries",
+    "rescues",
+    "polls",
+    "due_ats",
+    "started_ats",
+    "finished_ats",
+    "http_statuses",
+    "errors",
+    "responses",
+)
+
+
+def lock_lost_across_merchants(connection: Connection[Any], *, now: datetime, most: int) -> list[ClaimedJob]:
+    """Up to `most` running jobs whose lease ran out by `now`, locked until the transaction ends; without payloads."""
+    rows = connection.execute(_QUERIES["lock_lost_across_merchants"], {"now": now, "most": most}).fetchall()
+    return [_claimed(row) for row in rows]
+
+
+def next_lease_expiry_across_merchants(connection: Connection[Any]) -> datetime | None:
+    """When the first lease runs out; None: nothing is running."""
+    row = connection.execute(_QUERIES["next_lease_expiry_across_merchants"]).fetchone()
+    return row[0] if row else None
+
+
+def oldest_due_across_merchants(connection: Connection[Any]) -> datetime | None:
+    """When the first waiting job is, or was, due; None: nothing waits."""
+    row = connection.execute(_QUERIES["oldest_due_across_merchants"]).fetchone()
+    return row[0] if row else None
+
+
+def due_page_across_merchants(
+    connection: Connection[Any], *, after: Place, until: datetime, most: int, skipped: Sequence[UUID] = ()
+) -> list[Hint]:
+    """Up to `most` waiting jobs due by `until`, in the order of their due times, after `after`, but not of `skipped` merchants."""
+    rows = connection.execute(
+        _QUERIES["due_page_across_merchants"],
+        {"after_due": after.due_at, "after_id": after.job_id, "until": until, "most": most, "skipped": list(skipped)},
+        binary=True,
+    ).fetchall()
+    return [Hint(*row) for row in rows]
+
+
+def expire_waiting_across_merchants(connection: Connection[Any], *, now: datetime, most: int) -> list[tuple[UUID, UUID]]:
+    """End up to `most` waiting jobs whose `expires_at` has passed; answers (merchant, job)."""
+    rows: list[tuple[UUID, UUID]] = connection.execute(
+        _QUERIES["expire_waiting_across_merchants"], {"now": now, "most": most, "expirable": sorted(WAITING)}
+    ).fetchall()
+    return rows
+
+
+def merchant_terms(connection: Connection[Any], merchant_ids: Sequence[UUID]) -> dict[UUID, MerchantTerms]:
+    """The terms of each merchant that exists."""
+    rows = connection.execute(
+        _QUERIES["merchant_limits_across_merchants"], {"merchant_ids": list(merchant_ids)}
+    ).fetchall()
+    return {
+        row[0]: MerchantTerms(
+            limits=MerchantLimits(
+                merchant_id=row[0], weight=row[2], max_concurrency=row[3], rate_limit_per_second=row[4]
+            ),
+            active=row[1],
+            signing_key_version=row[5],
+            signing_key_rotated_at=row[6],
+            allowed_target_arns=tuple(row[7]),
+        )
+        for row in rows
+    }
+
+
+def _claimed(row: tuple[Any, ...]) -> ClaimedJob:
+    kind = _SCHEDULE_TYPES[row[_SCHEDULE_TYPE_COLUMN]]
+    return ClaimedJob._make((*row[:_SCHEDULE_TYPE_COLUMN], kind, *row[_SCHEDULE_TYPE_COLUMN + 1 :]))
+
+
+def _by_job(item: Any) -> UUID:
+    job_id: UUID = item[1]
+    return job_id

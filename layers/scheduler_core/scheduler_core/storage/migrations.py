@@ -1,0 +1,86 @@
+"""Applies `migrations/*.sql`: each file once, in order, in a transaction of its own, under a lock of the whole database.
+
+Ours and not a library, because those at hand either need an ORM or keep their lock in a row that a killed process
+leaves behind, and none of them notices that a file which has been applied was edited afterwards.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from scheduler_core.domain.errors import DatabaseUnavailableError, MigrationError
+from scheduler_core.storage.queries import Queries
+
+_QUERIES = Queries("migrations")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file: its name is its place in the order, its checksum proves that it is still what was applied."""
+
+    name: str
+    statements: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.statements).hexdigest()
+
+
+def read_migrations(directory: Path) -> list[Migration]:
+    """All migrations in `directory`, in order. Raises MigrationError where there are none."""
+    found = [Migration(path.name, path.read_bytes()) for path in sorted(directory.glob("*.sql"))]
+    if not found:
+        raise MigrationError(f"no migrations in {directory}")
+    return found
+
+
+def outstanding(migrations: list[Migration], applied: dict[str, str]) -> list[Migration]:
+    """What is still to be applied.
+
+    Names in `applied` that no file has are left alone: the database may be ahead during a rollback. Raises
+    MigrationError for a file that was changed after it was applied, or that would have to be applied out of order.
+    """
+    changed = [m.name for m in migrations if applied.get(m.name, m.sha256) != m.sha256]
+    if changed:
+        raise MigrationError(f"changed after it was applied: {', '.join(changed)}; write a new migration instead")
+    waiting = [m for m in migrations if m.name not in applied]
+    latest = max(applied, default="")
+    late = [m.name for m in waiting if m.name < latest]
+    if late:
+        raise MigrationError(f"{', '.join(late)} comes before {latest}, which has been applied")
+    return waiting
+
+
+def apply_migrations(url: str, directory: Path) -> list[str]:
+    """Bring the database at `url` (the owner's URL) up to date; answers the names applied by this call.
+
+    Any number of callers may race: one works, the others wait and then find nothing to do. Raises MigrationError, or
+    DatabaseUnavailableError where the server cannot be reached; a file that fails leaves no trace.
+    """
+    migrations = read_migrations(directory)
+    try:
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="task-scheduler-migrate")
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError("cannot connect") from error
+    with connection:
+        connection.execute(_QUERIES["lock_migrations"])
+        connection.execute(_QUERIES["create_ledger"])
+        applied = dict(connection.execute(_QUERIES["applied_migrations"]).fetchall())
+        names = []
+        for migration in outstanding(migrations, applied):
+            _apply(connection, migration)
+            names.append(migration.name)
+        return names
+
+
+def _apply(connection: psycopg.Connection, migration: Migration) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(migration.statements)
+            connection.execute(
+                _QUERIES["record_migration"], {"name": migration.name, "sha256": migration.sha256}
+            )
+    except psycopg.DatabaseError as error:
+        raise MigrationError(f"{migration.name}: {error}") from error

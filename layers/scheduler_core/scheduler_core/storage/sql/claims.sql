@@ -1,0 +1,115 @@
+-- name: claim_jobs
+-- The one gate to an attempt (I2): waiting jobs among the hinted ones become running, with a lease and a new fence.
+WITH hint AS (
+    SELECT * FROM unnest(%(merchant_ids)s::uuid[], %(job_ids)s::uuid[]) AS hint (merchant_id, id)
+)
+UPDATE jobs
+SET status = 'running', attempt = jobs.attempt + 1, due_at = jobs.next_run_at, next_run_at = NULL,
+    lease_expires_at = %(lease_expires_at)s, last_run_at = %(now)s, updated_at = %(now)s
+FROM hint
+WHERE jobs.merchant_id = hint.merchant_id AND jobs.id = hint.id
+  AND jobs.id BETWEEN %(first_id)s AND %(last_id)s
+  AND jobs.status = ANY (%(claimable)s::job_status[]) AND jobs.next_run_at <= %(due_before)s
+RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.due_at, jobs.retries, jobs.rescues, jobs.polls,
+    jobs.max_retries, jobs.max_attempts, jobs.interval_seconds, jobs.schedule_type, jobs.template_id, jobs.priority,
+    jobs.expires_at, jobs.timeout_seconds, jobs.retry_initial_seconds, jobs.retry_max_seconds, jobs.retry_multiplier,
+    jobs.target::text, jobs.payload::text;
+
+-- name: due_page_across_merchants
+-- The next jobs that fall due, in order, after a place in that order; some merchants left out.
+SELECT merchant_id, id, next_run_at, priority
+FROM jobs
+WHERE (next_run_at, id) > (%(after_due)s, %(after_id)s) AND next_run_at <= %(until)s
+  AND merchant_id <> ALL (%(skipped)s::uuid[])
+ORDER BY next_run_at, id
+LIMIT %(most)s;
+
+-- name: expire_waiting_across_merchants
+-- Waiting jobs whose expires_at has passed end here.
+UPDATE jobs
+SET status = 'expired', next_run_at = NULL, completed_at = %(now)s, updated_at = %(now)s,
+    last_error = 'it was still waiting at expires_at'
+FROM (
+    SELECT merchant_id, id FROM jobs
+    WHERE expires_at <= %(now)s AND next_run_at IS NOT NULL
+    ORDER BY expires_at LIMIT %(most)s
+    FOR UPDATE SKIP LOCKED
+) AS late
+WHERE jobs.merchant_id = late.merchant_id AND jobs.id = late.id AND jobs.status = ANY (%(expirable)s::job_status[])
+RETURNING jobs.merchant_id, jobs.id;
+
+-- name: extend_leases
+-- The heartbeat: what comes back is still this executor's; what is missing was cancelled or given to another.
+UPDATE jobs
+SET lease_expires_at = %(lease_expires_at)s
+FROM unnest(%(merchant_ids)s::uuid[], %(job_ids)s::uuid[], %(attempts)s::int[]) AS held (merchant_id, id, attempt)
+WHERE jobs.merchant_id = held.merchant_id AND jobs.id = held.id
+  AND jobs.id BETWEEN %(first_id)s AND %(last_id)s
+  AND jobs.attempt = held.attempt AND jobs.status = 'running'
+RETURNING jobs.id, jobs.attempt;
+
+-- name: lock_lost_across_merchants
+-- Running jobs whose lease has run out; locked, so that each is rescued once.
+SELECT id, merchant_id, attempt, due_at, retries, rescues, polls, max_retries, max_attempts, interval_seconds,
+    schedule_type, template_id, priority, expires_at, timeout_seconds, retry_initial_seconds, retry_max_seconds,
+    retry_multiplier, target::text, NULL AS payload
+FROM jobs
+WHERE lease_expires_at <= %(now)s
+ORDER BY lease_expires_at
+LIMIT %(most)s
+FOR UPDATE SKIP LOCKED;
+
+-- name: merchant_limits_across_merchants
+-- What the ready queue must honour for these merchants, and how their deliveries are signed.
+SELECT id, active, weight, max_concurrency, rate_limit_per_second, signing_key_version, signing_key_rotated_at,
+    allowed_target_arns
+FROM merchants
+WHERE id = ANY (%(merchant_ids)s::uuid[]);
+
+-- name: next_lease_expiry_across_merchants
+-- When the first lease runs out; no row: nothing is running.
+SELECT lease_expires_at FROM jobs WHERE lease_expires_at IS NOT NULL ORDER BY lease_expires_at LIMIT 1;
+
+-- name: oldest_due_across_merchants
+-- When the job that waits longest was due; no row: nothing waits.
+SELECT next_run_at FROM jobs WHERE next_run_at IS NOT NULL ORDER BY next_run_at LIMIT 1;
+
+-- name: record_attempts
+-- Attempts end: behind the fence (I3) the job moves on, the attempt is kept, and the minute's rates are added to.
+WITH ended AS (
+    SELECT * FROM unnest(
+        %(merchant_ids)s::uuid[], %(job_ids)s::uuid[], %(attempts)s::int[], %(statuses)s::job_status[],
+        %(outcomes)s::attempt_outcome[], %(next_run_ats)s::timestamptz[], %(retries)s::smallint[],
+        %(rescues)s::smallint[], %(polls)s::int[], %(due_ats)s::timestamptz[], %(started_ats)s::timestamptz[],
+        %(finished_ats)s::timestamptz[], %(http_statuses)s::smallint[], %(errors)s::text[], %(responses)s::text[]
+    ) AS ended (
+        merchant_id, job_id, attempt, status, outcome, next_run_at, retries, rescues, polls, due_at, started_at,
+        finished_at, http_status, error, response
+    )
+), moved AS (
+    UPDATE jobs
+    SET status = ended.status, next_run_at = ended.next_run_at, lease_expires_at = NULL, retries = ended.retries,
+        rescues = ended.rescues, polls = ended.polls, last_error = ended.error, updated_at = %(now)s,
+        completed_at = CASE WHEN ended.next_run_at IS NULL THEN ended.finished_at END
+    FROM ended
+    WHERE jobs.merchant_id = ended.merchant_id AND jobs.id = ended.job_id
+      AND jobs.id BETWEEN %(first_id)s AND %(last_id)s
+      AND jobs.attempt = ended.attempt AND jobs.status = 'running'
+    RETURNING ended.merchant_id, ended.job_id, ended.attempt, ended.outcome, ended.due_at, ended.started_at,
+        ended.finished_at, ended.http_status, ended.error, ended.response
+), kept AS (
+    INSERT INTO executions
+        (merchant_id, job_id, attempt, outcome, due_at, started_at, finished_at, http_status, error, response)
+    SELECT merchant_id, job_id, attempt, outcome, due_at, started_at, finished_at, http_status, error, response
+    FROM moved
+), counted AS (
+    INSERT INTO throughput AS sum (merchant_id, minute, executor_id, completed, failed, retried)
+    SELECT merchant_id, date_trunc('minute', %(now)s::timestamptz), %(executor_id)s,
+        count(*) FILTER (WHERE outcome = 'completed'), count(*) FILTER (WHERE outcome IN ('failed', 'expired')),
+        count(*) FILTER (WHERE outcome IN ('retried', 'lost'))
+    FROM moved GROUP BY merchant_id
+    ON CONFLICT (merchant_id, minute, executor_id) DO UPDATE
+    SET completed = sum.completed + excluded.completed, failed = sum.failed + excluded.failed,
+        retried = sum.retried + excluded.retried
+)
+SELECT job_id, attempt FROM moved;
