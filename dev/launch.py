@@ -1,7 +1,7 @@
 """Becomes another program: tied to its parent's life, and as another user where asked.
 
 Run as a script in an isolated interpreter, so that it costs 20 ms and nothing of this project is imported:
-`python -I -S launch.py '{"parent": 1, "death_signal": 2, "uid": 65534, "gid": 65534, "traverse": true}' program argument...`
+`python -I -S launch.py '{"parent": 1, "death_signal": 2, "uid": 65534, "gid": 65534, "traverse": true}' program ...`
 
 `traverse` lets the other user pass through folders that are closed to it (a checkout below a 0700 home), without
 changing the mode of anything: one ambient capability, kept across the change of user.
@@ -13,7 +13,8 @@ import os
 import sys
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -32,19 +33,22 @@ class _Sets(ctypes.Structure):
 def _become(libc: ctypes.CDLL, uid: int, gid: int, *, traverse: bool) -> None:
     capability = _a_capability_to_traverse(libc) if traverse else None
     if capability is not None:
-        libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        # Without this bit access(2) answers as if the capability were not there, and initdb believes it.
+        allowed = libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0
+        capability = capability if allowed else None
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     if capability is not None:
         only = 1 << capability
         sets = (_Sets * 2)(_Sets(only, only, only), _Sets(0, 0, 0))
-        libc.capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), sets)
+        if libc.capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), sets) != 0:
+            sys.exit("the capabilities of root cannot be given up")
         libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
 
 
 def _a_capability_to_traverse(libc: ctypes.CDLL) -> int | None:
-    """The weakest that this process has: containers often lack the right to read and search, and have the stronger one."""
+    """The weaker of the two that this process has: many containers have only the stronger one."""
     sets = (_Sets * 2)()
     libc.capget(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), sets)
     return next((c for c in (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE) if sets[0].permitted & (1 << c)), None)

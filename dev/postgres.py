@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dev import processes
 from dev.processes import LOOPBACK, ServerError
+from scheduler_core.clock import monotonic
 
 OWNER = "scheduler"
 _READY_SECONDS = 20.0
@@ -49,7 +50,7 @@ def find_binaries() -> Path:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
     raise ServerError(
-        "PostgreSQL 15 or newer is needed here: install it, or set PG_BIN to the folder of its `postgres`, or DATABASE_URL"
+        "PostgreSQL 15 or newer is needed: install it, or set PG_BIN to its folder of programs, or DATABASE_URL"
     )
 
 
@@ -132,21 +133,13 @@ class PostgresServer:
         if run_as:
             os.chown(self._data, run_as.uid, run_as.gid)
             os.chown(handed, run_as.uid, run_as.gid)
-        options = [
-            "-A",
-            "scram-sha-256",
-            "-U",
-            OWNER,
-            "--pwfile",
-            handed,
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-            "--no-instructions",
-        ]
+        options = ["-A", "scram-sha-256", "-U", OWNER, f"--pwfile={handed}", "-E", "UTF8", "--locale=C"]
         try:
-            initdb = processes.start([binaries / "initdb", "-D", self._data, *options], log=self._log, run_as=run_as)
+            initdb = processes.start(
+                [binaries / "initdb", "-D", self._data, *options, "--no-sync", "--no-instructions"],
+                log=self._log,
+                run_as=run_as,
+            )
             if initdb.wait(timeout=60) != 0:
                 shutil.rmtree(self._data, ignore_errors=True)
                 raise ServerError(f"PostgreSQL's data folder cannot be made:\n{processes.tail(self._log)}")
@@ -157,19 +150,20 @@ class PostgresServer:
         settings = {**_SETTINGS, **({} if self._durable else _FLEETING), "port": str(self._port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         program = [binaries / "postgres", "-D", self._data, *options]
-        deadline = processes.monotonic() + _READY_SECONDS
-        while processes.monotonic() < deadline:
-            self._process = process = processes.start(program, log=self._log, run_as=run_as, death_signal=signal.SIGINT)
-            ended_or_ready = processes.wait_until(
-                lambda: process.poll() is not None or self._is_ready(process.pid), _READY_SECONDS
-            )
-            if ended_or_ready and process.poll() is None:
+        deadline = monotonic() + _READY_SECONDS
+        while monotonic() < deadline:
+            self._process = processes.start(program, log=self._log, run_as=run_as, death_signal=signal.SIGINT)
+            if self._becomes_ready(self._process):
                 return
             self.kill()
             # The last servants of a killed server let go of its memory within moments.
             if "still in use" not in processes.tail(self._log):
                 break
         raise ServerError(f"PostgreSQL does not start:\n{processes.tail(self._log)}")
+
+    def _becomes_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        processes.wait_until(lambda: process.poll() is not None or self._is_ready(process.pid), _READY_SECONDS)
+        return process.poll() is None and self._is_ready(process.pid)
 
     def _is_ready(self, pid: int) -> bool:
         lines = self._pid_file_lines()
@@ -185,9 +179,7 @@ class PostgresServer:
         try:
             return (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except PermissionError as error:
-            raise ServerError(
-                f"{self._data} belongs to another user: run as that user, or `make clean` as root"
-            ) from error
+            raise ServerError(f"{self._data} is another user's: run as that user, or `make clean` as root") from error
         except OSError:
             return []
 

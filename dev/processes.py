@@ -42,8 +42,8 @@ def unprivileged(*paths: Path, owner_of: Path | None = None) -> RunAs | None:
     if owner_of is not None and owner_of.exists() and (stat := owner_of.stat()).st_uid != 0:
         uid, gid = stat.st_uid, stat.st_gid
     else:
-        entry = next((e for e in pwd.getpwall() if e.pw_name in _UNPRIVILEGED and e.pw_uid != 0), None)
-        uid, gid = (entry.pw_uid, entry.pw_gid) if entry else (65534, 65534)
+        known = {entry.pw_name: (entry.pw_uid, entry.pw_gid) for entry in pwd.getpwall() if entry.pw_uid != 0}
+        uid, gid = next((known[name] for name in _UNPRIVILEGED if name in known), (65534, 65534))
     return RunAs(uid=uid, gid=gid, traverse=any(not _may_reach(path, uid, gid) for path in paths))
 
 
@@ -57,14 +57,14 @@ def _may_reach(path: Path, uid: int, gid: int) -> bool:
 
 
 def start(
-    program: Sequence[str | Path],
+    program: Sequence[object],
     *,
     log: Path,
     run_as: RunAs | None = None,
     death_signal: signal.Signals = signal.SIGTERM,
     environment: dict[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a server in a session of its own: a Ctrl-C in the terminal is ours to act on, and the kernel ends it with us."""
+    """Start a server in a session of its own, as a Ctrl-C in the terminal is ours to act on. It ends when we do."""
     how = {
         "parent": os.getpid(),
         "death_signal": int(death_signal),

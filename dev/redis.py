@@ -24,9 +24,7 @@ def find_binary() -> Path:
     for name in ("redis-server", "valkey-server"):
         if installed := shutil.which(name):
             return Path(installed)
-    raise ServerError(
-        "Redis is needed here: install `redis-server` (6.2 or newer) or `valkey-server` (7.2 or newer), or set REDIS_URL"
-    )
+    raise ServerError("Redis is needed: install `redis-server` (6.2 or newer) or `valkey-server`, or set REDIS_URL")
 
 
 class RedisServer:
@@ -50,7 +48,7 @@ class RedisServer:
         return f"redis://{LOOPBACK}:{self._port}/0"
 
     def start(self) -> None:
-        """Start it, empty, on the port of before where that is free; end an orphan of an earlier run. Raises ServerError."""
+        """Start it, empty, on the port of before if that is free; end an earlier run's orphan. Raises ServerError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._end_orphan()
         binary = find_binary()
@@ -110,7 +108,7 @@ class RedisServer:
             pid, port = map(int, self._pid_file.read_text(encoding="utf-8").split())
         except (OSError, ValueError):
             return
-        # Redis rewrites its command line to `.../redis-server 127.0.0.1:6379`; another process with this number does not.
+        # Redis rewrites its command line to `.../redis-server 127.0.0.1:6379`: no stranger with this number has that.
         command = " ".join(processes.command_of(pid))
         if ("redis-server" in command or "valkey-server" in command) and str(port) in command:
             processes.end(pid, signal.SIGTERM)

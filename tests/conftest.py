@@ -65,12 +65,9 @@ def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
 def database_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The owner's URL of a fresh, migrated database; dropped after the test."""
     name = f"test_{uuid.uuid4().hex}"
+    clone = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
     with _administer(postgres_server) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
-                sql.Identifier(name), sql.Identifier(_TEMPLATE)
-            )
-        )
+        connection.execute(clone.format(sql.Identifier(name), sql.Identifier(_TEMPLATE)))
     yield postgres_server.url_of(name)
     if postgres_server.pid is None:
         postgres_server.start()
