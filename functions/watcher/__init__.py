@@ -1,0 +1,1 @@
+"""Rescues what a lost executor held, alerts, keeps retention, measures."""
