@@ -1,0 +1,1 @@
+"""Pops what is due, claims it, delivers it, records what came of it."""

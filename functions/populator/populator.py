@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from populator.settings import PopulatorSettings
 from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.scaling import executors_to_invoke
 from scheduler_core.invocation.lambda_invoker import InvocationError
@@ -11,8 +12,6 @@ from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.announcing import Invoker
 from scheduler_core.services.refilling import Refiller
-
-from populator.settings import PopulatorSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,9 @@ class Alerts:
         with self._database.transaction() as connection:
             dead = upkeep.dead_letters_across_merchants(connection, since=hour)
         sent = sum(
-            self._send(now, hour, "dead_letters", str(merchant_id), {"failed_since": hour.isoformat(), "failed": failed})
+            self._send(
+                now, hour, "dead_letters", str(merchant_id), {"failed_since": hour.isoformat(), "failed": failed}
+            )
             for merchant_id, failed in dead
         )
         if oldest_due_at is not None and now - oldest_due_at > self._oldest_due:

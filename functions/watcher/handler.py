@@ -16,7 +16,6 @@ from scheduler_core.observability.metrics import emit
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.announcing import Announcer
 from scheduler_core.storage.database import Database, Role
-
 from watcher.alerts import Alerts, SnsTopic
 from watcher.job_rescuer import JobRescuer
 from watcher.settings import WatcherSettings
@@ -62,9 +61,14 @@ def _watcher() -> Watcher:
 
 
 @logger.inject_lambda_context
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - a tick says nothing
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers the run's report: passes, rescued, expired, partitions, alerts and so on."""
-    report = _watcher().run(utc_now, time.sleep, lambda: context.get_remaining_time_in_millis() / 1_000)
+    report = _watcher().run(
+        utc_now,
+        time.sleep,
+        lambda: context.get_remaining_time_in_millis() / 1_000,
+        least_passes=2 if event.get("reason") == "unwatched" else 1,
+    )
     emit(
         _settings().service_namespace,
         {"OldestDueAgeSeconds": report.oldest_due_age_seconds},

@@ -15,7 +15,6 @@ from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.announcing import Announcer
 from scheduler_core.storage import claims, upkeep
 from scheduler_core.storage.database import Database
-
 from watcher.alerts import Alerts
 from watcher.job_rescuer import JobRescuer
 
@@ -70,13 +69,23 @@ class Watcher:
         self._max_pages = max_pages
 
     def run(
-        self, clock: Callable[[], datetime], sleep: Callable[[float], None], remaining_seconds: Callable[[], float]
+        self,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], None],
+        remaining_seconds: Callable[[], float],
+        *,
+        least_passes: int = 1,
     ) -> Report:
-        """Upkeep once, then guard until nothing runs or the invocation's time is nearly used."""
+        """Upkeep once, then guard until nothing runs or the invocation's time is nearly used.
+
+        `least_passes` is 2 for whoever is about to claim something that this run could not see yet.
+        """
         report = Report()
         self._guard_once(clock(), report)
         self._keep_up(clock(), report)
-        while self._is_needed(clock()) and remaining_seconds() > self._watch.total_seconds() * 2:
+        while (
+            self._is_needed(clock()) or report.passes < least_passes
+        ) and remaining_seconds() > self._watch.total_seconds() * 2:
             sleep(self._watch.total_seconds())
             try:
                 self._guard_once(clock(), report)

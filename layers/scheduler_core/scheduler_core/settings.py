@@ -1,4 +1,4 @@
-"""Settings, typed, from environment variables; each function composes the mixins it needs. `.env.example` documents all of them."""
+"""Settings from environment variables; each function composes the mixins it needs. `.env.example` documents them."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
@@ -78,7 +78,7 @@ class RecurrenceSettings(_Settings):
 
 
 class LeaseSettings(_Settings):
-    """How long an executor may be silent before its jobs are given to another: a crash is noticed within lease + watch."""
+    """How long an executor may be silent before others get its jobs: a crash is noticed within lease + watch."""
 
     lease_seconds: float = Field(default=25.0, ge=2, le=40)
     heartbeat_seconds: float = Field(default=5.0, ge=0.2, le=15)

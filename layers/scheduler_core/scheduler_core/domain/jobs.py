@@ -11,7 +11,7 @@ from scheduler_core.domain.lifecycle import JobStatus, ScheduleType
 MAX_PAYLOAD_BYTES = 256 * 1024
 MAX_ERROR_CHARACTERS = 1_000
 MAX_RESCUES = 5
-"""How often a job is given back after its executor died, before it counts as failed. A crash of ours spends no retry of the producer's."""
+"""How often a job is given back after its executor died, before it fails. That spends no retry of the producer's."""
 
 
 class AttemptOutcome(StrEnum):

@@ -1,4 +1,4 @@
-"""The one state machine of a job. SQL takes its `WHERE status = ANY(...)` from here; nothing else decides what may follow what.
+"""The one state machine of a job. SQL takes its `WHERE status = ANY(...)` from here; nothing else decides.
 
 pending --claim--> running --complete--> completed
    ^                 |--retry-----> retrying --claim--> running

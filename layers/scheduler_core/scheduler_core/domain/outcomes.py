@@ -29,6 +29,8 @@ class Verdict(StrEnum):
     PERMANENT = "permanent"
     GONE = "gone"
     """410: permanent, and the template that made the job is paused."""
+    EXPIRED = "expired"
+    """It was not sent: its time had passed."""
 
 
 class DeliveryResult(NamedTuple):
@@ -44,14 +46,14 @@ class DeliveryResult(NamedTuple):
 
 
 def verdict_of_status(status: int) -> Verdict:
-    """The verdict on an HTTP status: 2xx done, 202 not yet (polling only), 408 425 429 5xx retryable, other 3xx 4xx permanent."""
-    if status == 202:  # noqa: PLR2004 - statuses are their own names
+    """2xx done, 202 not yet (polling only), 408 425 429 5xx retryable, other 3xx and 4xx permanent."""
+    if status == 202:
         return Verdict.NOT_YET
-    if 200 <= status < 300:  # noqa: PLR2004
+    if 200 <= status < 300:
         return Verdict.DONE
-    if status == 410:  # noqa: PLR2004
+    if status == 410:
         return Verdict.GONE
-    if status in RETRYABLE_STATUSES or status >= 500:  # noqa: PLR2004
+    if status in RETRYABLE_STATUSES or status >= 500:
         return Verdict.RETRYABLE
     return Verdict.PERMANENT
 
@@ -100,6 +102,8 @@ def decide(now: datetime, job: ClaimedJob, result: DeliveryResult, jitter: float
     if result.verdict is Verdict.NOT_YET:
         return _not_yet(now, job)
     error = (result.error or f"the target answered {result.http_status}")[:MAX_ERROR_CHARACTERS]
+    if result.verdict is Verdict.EXPIRED:
+        return Expire(error)
     if result.verdict is not Verdict.RETRYABLE:
         return Fail(error)
     if job.retries >= job.max_retries:

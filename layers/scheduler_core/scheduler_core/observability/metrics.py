@@ -1,6 +1,6 @@
 """Metrics in CloudWatch's embedded format: a log line, no call."""
 
-from aws_lambda_powertools.metrics import MetricUnit, Metrics
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
 
 
 def emit(namespace: str, gauges_in_seconds: dict[str, float], counts: dict[str, int]) -> None:

@@ -293,6 +293,3 @@ def _translated() -> Iterator[None]:
         if str(error).startswith(("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS")):
             raise QueueUnavailableError(str(error)) from error
         raise
-
-
-

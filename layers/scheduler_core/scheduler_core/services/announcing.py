@@ -35,7 +35,7 @@ class Announcer:
         self._paused_until = 0.0
 
     def announce(self, now: datetime, hints: Sequence[Hint]) -> None:
-        """Put those of `hints` that fall due within the horizon into the ready set; invoke an executor if none is awake."""
+        """Put what falls due within the horizon into the ready set; invoke an executor if none is awake."""
         near = [hint for hint in hints if hint.due_at <= now + self._horizon]
         if not near or monotonic() < self._paused_until:
             return

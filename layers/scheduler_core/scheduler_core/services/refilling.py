@@ -1,4 +1,4 @@
-"""Fills the ready set from PostgreSQL: every minute by the populator, at once by an executor that finds it emptied or run dry.
+"""Fills the ready set from PostgreSQL: each minute by the populator, at once by an executor that finds it empty.
 
 The order is the order of due times. Where that would let one merchant's backlog take all the room, a second look
 passes the heavy merchants over, so that the others' jobs get in as well.

@@ -45,7 +45,12 @@ class Place:
 
 
 def claim(
-    connection: Connection[Any], hints: Sequence[tuple[UUID, UUID]], *, now: datetime, due_before: datetime, lease: timedelta
+    connection: Connection[Any],
+    hints: Sequence[tuple[UUID, UUID]],
+    *,
+    now: datetime,
+    due_before: datetime,
+    lease: timedelta,
 ) -> list[ClaimedJob]:
     """Start an attempt of every hinted (merchant, job) that still waits and is due by `due_before` (I2).
 
@@ -96,7 +101,7 @@ def extend_leases(
 def record(
     connection: Connection[Any], records: Sequence[AttemptRecord], *, now: datetime, executor_id: UUID
 ) -> set[AttemptKey]:
-    """Write the ends of attempts, each behind its fence (I3); answers those that were written, the others were stale."""
+    """Write the ends of attempts, each behind its fence (I3); answers those written, the others were stale."""
     if not records:
         return set()
     ordered = sorted(records, key=_by_job)
@@ -155,7 +160,7 @@ def oldest_due_across_merchants(connection: Connection[Any]) -> datetime | None:
 def due_page_across_merchants(
     connection: Connection[Any], *, after: Place, until: datetime, most: int, skipped: Sequence[UUID] = ()
 ) -> list[Hint]:
-    """Up to `most` waiting jobs due by `until`, in the order of their due times, after `after`, but not of `skipped` merchants."""
+    """Up to `most` waiting jobs due by `until`, in due order, after `after`, but not of `skipped` merchants."""
     rows = connection.execute(
         _QUERIES["due_page_across_merchants"],
         {"after_due": after.due_at, "after_id": after.job_id, "until": until, "most": most, "skipped": list(skipped)},
@@ -164,7 +169,9 @@ def due_page_across_merchants(
     return [Hint(*row) for row in rows]
 
 
-def expire_waiting_across_merchants(connection: Connection[Any], *, now: datetime, most: int) -> list[tuple[UUID, UUID]]:
+def expire_waiting_across_merchants(
+    connection: Connection[Any], *, now: datetime, most: int
+) -> list[tuple[UUID, UUID]]:
     """End up to `most` waiting jobs whose `expires_at` has passed; answers (merchant, job)."""
     rows: list[tuple[UUID, UUID]] = connection.execute(
         _QUERIES["expire_waiting_across_merchants"], {"now": now, "most": most, "expirable": sorted(WAITING)}

@@ -78,7 +78,7 @@ class Database:
     def _alive(self) -> Connection[Row]:
         connection = self._connection
         if connection is not None and not connection.closed:
-            # A server that went away has left an end-of-file (or its last words) to be read; a healthy idle one is silent.
+            # A server that went away has left an end-of-file to be read; a healthy idle one is silent.
             idle = select.poll()
             idle.register(connection.fileno(), select.POLLIN)
             if not idle.poll(0):

@@ -1,4 +1,4 @@
-"""Applies `migrations/*.sql`: each file once, in order, in a transaction of its own, under a lock of the whole database.
+"""Applies `migrations/*.sql`: each file once, in order, in a transaction of its own, under one lock.
 
 Ours and not a library, because those at hand either need an ORM or keep their lock in a row that a killed process
 leaves behind, and none of them notices that a file which has been applied was edited afterwards.
@@ -79,8 +79,6 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> None:
     try:
         with connection.transaction():
             connection.execute(migration.statements)
-            connection.execute(
-                _QUERIES["record_migration"], {"name": migration.name, "sha256": migration.sha256}
-            )
+            connection.execute(_QUERIES["record_migration"], {"name": migration.name, "sha256": migration.sha256})
     except psycopg.DatabaseError as error:
         raise MigrationError(f"{migration.name}: {error}") from error

@@ -48,9 +48,15 @@ def dead_letters_across_merchants(
 
 
 def register_alert(
-    connection: Connection[Any], *, kind: str, subject: str, window_start: datetime, detail: dict[str, Any], now: datetime
+    connection: Connection[Any],
+    *,
+    kind: str,
+    subject: str,
+    window_start: datetime,
+    detail: dict[str, Any],
+    now: datetime,
 ) -> bool:
-    """Whether this alert is the first of its kind and subject in its window. Holds once the transaction is committed."""
+    """Whether this alert is the first of its kind and subject in its window; holds once committed."""
     row = connection.execute(
         _QUERIES["register_alert"],
         {"kind": kind, "subject": subject, "window_start": window_start, "detail": json.dumps(detail), "now": now},

@@ -41,7 +41,7 @@ while #members < most do
   local wanted = math.min(quantum, most - #members)
   if left_out[merchant] then
     wanted = 0
-    look_again_in(5)
+    look_again_in(20)
   elseif not terms[1] then
     unknown[#unknown + 1] = merchant
     wanted = 0

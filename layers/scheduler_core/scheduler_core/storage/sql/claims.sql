@@ -11,7 +11,7 @@ WHERE jobs.merchant_id = hint.merchant_id AND jobs.id = hint.id
   AND jobs.id BETWEEN %(first_id)s AND %(last_id)s
   AND jobs.status = ANY (%(claimable)s::job_status[]) AND jobs.next_run_at <= %(due_before)s
 RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.due_at, jobs.retries, jobs.rescues, jobs.polls,
-    jobs.max_retries, jobs.max_attempts, jobs.interval_seconds, jobs.schedule_type, jobs.template_id, jobs.priority,
+    jobs.max_retries, jobs.max_attempts, jobs.interval_seconds, jobs.schedule_type::text, jobs.template_id, jobs.priority,
     jobs.expires_at, jobs.timeout_seconds, jobs.retry_initial_seconds, jobs.retry_max_seconds, jobs.retry_multiplier,
     jobs.target::text, jobs.payload::text;
 
@@ -51,7 +51,7 @@ RETURNING jobs.id, jobs.attempt;
 -- name: lock_lost_across_merchants
 -- Running jobs whose lease has run out; locked, so that each is rescued once.
 SELECT id, merchant_id, attempt, due_at, retries, rescues, polls, max_retries, max_attempts, interval_seconds,
-    schedule_type, template_id, priority, expires_at, timeout_seconds, retry_initial_seconds, retry_max_seconds,
+    schedule_type::text, template_id, priority, expires_at, timeout_seconds, retry_initial_seconds, retry_max_seconds,
     retry_multiplier, target::text, NULL AS payload
 FROM jobs
 WHERE lease_expires_at <= %(now)s

@@ -1,0 +1,150 @@
+"""Puts an executor's parts together for one invocation, and takes them apart again."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+from scheduler_core.delivery.courier import Courier
+
+from executor.executor import Executor
+from executor.heartbeat import Heartbeat
+from executor.journal import Journal
+from executor.merchant_book import MerchantBook
+from executor.recorder import Recorder
+from executor.roster import Roster
+from executor.settings import ExecutorSettings
+from scheduler_core.domain.errors import QueueUnavailableError
+from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
+from scheduler_core.invocation.lambda_invoker import InvocationError, LambdaInvoker
+from scheduler_core.observability.log import logger
+from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.services.announcing import Announcer
+from scheduler_core.services.refilling import Refiller
+from scheduler_core.storage.database import Database, Role
+
+JOBS_PER_EXECUTOR = 5_000
+ABORT_SECONDS = 1.0
+RECORD_SECONDS = 3.0
+
+
+def is_needed(settings: ExecutorSettings, now: datetime, reason: str) -> bool:
+    """Whether one more executor has work: always when the populator asks, else only if those awake are too few."""
+    if reason == "backlog":
+        return True
+    try:
+        queue = ReadySet.connect(settings)
+        depth = queue.depth(now)
+        queue.close()
+    except QueueUnavailableError:
+        return True
+    return depth.executors * JOBS_PER_EXECUTOR <= depth.due
+
+
+class Crew:
+    """A context: threads run inside it, and none is left after it."""
+
+    def __init__(
+        self, settings: ExecutorSettings, *, clock: Callable[[], datetime], jitter: Callable[[], float]
+    ) -> None:
+        executor_id = uuid4()
+        lease = timedelta(seconds=settings.lease_seconds)
+        self._settings = settings
+        self._queue = ReadySet.connect(settings)
+        self._invoker = LambdaInvoker(settings)
+        self.roster = Roster(settings.executor_concurrency)
+        main_database = Database.connect(settings, Role.WORKER)
+        book = MerchantBook(main_database, settings.signing_key.get_secret_value().encode())
+        announcer = Announcer(
+            self._queue,
+            LambdaInvoker(settings),
+            executor_function=settings.executor_function,
+            horizon_seconds=settings.horizon_seconds,
+        )
+        self.recorder = Recorder(
+            Database.connect(settings, Role.WORKER),
+            self._queue,
+            announcer,
+            self.roster,
+            book,
+            Journal(single_jobs=settings.job_events),
+            executor_id=executor_id,
+            batch=settings.executor_batch,
+            clock=clock,
+            jitter=jitter,
+        )
+        self.courier = Courier(
+            allowed_networks=settings.allowed_target_networks,
+            on_results=self.recorder.take,
+            max_in_flight=settings.executor_concurrency,
+            clock=clock,
+        )
+        self._heartbeat = Heartbeat(
+            Database.connect(settings, Role.WORKER),
+            self._queue,
+            self.roster,
+            book,
+            LambdaInvoker(settings),
+            self.courier.abort,
+            every=settings.heartbeat_seconds,
+            lease=lease,
+            watcher_function=settings.watcher_function,
+            clock=clock,
+        )
+        self.executor = Executor(
+            main_database,
+            self._queue,
+            Refiller(
+                main_database,
+                self._queue,
+                horizon=timedelta(seconds=settings.horizon_seconds),
+                room=settings.ready_set_max,
+                holder=f"executor:{executor_id}",
+            ),
+            self.roster,
+            book,
+            self.courier,
+            self.recorder.take,
+            self._heartbeat.nudge,
+            executor_id=executor_id,
+            batch=settings.executor_batch,
+            lead=timedelta(milliseconds=settings.lead_milliseconds),
+            lease=lease,
+            idle_seconds=settings.idle_seconds,
+            clock=clock,
+        )
+
+    def __enter__(self) -> Self:
+        self.recorder.start()
+        self.courier.start()
+        self._heartbeat.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._heartbeat.close()
+        self.courier.close(0)
+        self.recorder.close(RECORD_SECONDS)
+        self.executor.finish()
+        self._queue.close()
+
+    def drain(self, may_wait: Callable[[], bool]) -> None:
+        """Wait for what is being delivered, as long as `may_wait` allows."""
+        while len(self.roster) and may_wait():
+            self.roster.wait_until_empty(0.1)
+
+    def release(self, released: Callable[[datetime, ClaimedJob], AttemptRecord]) -> int:
+        """Cut off what is left and give it back; answers how many jobs that were."""
+        left = self.courier.abort_all()
+        removed = self.roster.remove([(job.id, job.attempt) for job in left])
+        self.executor.give_back(removed, released)
+        return len(removed)
+
+    def hand_over(self) -> None:
+        """Ask for a successor."""
+        try:
+            self._invoker.invoke_async(self._settings.executor_function, {"reason": "announced"})
+        except InvocationError as error:
+            logger.warning("no successor could be invoked; the next tick brings one", extra={"cause": str(error)})

@@ -1,0 +1,218 @@
+"""The executor's main loop: pop, claim, hand to the courier, until there is nothing to do or no time left."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from psycopg.errors import DeadlockDetected
+from scheduler_core.delivery.courier import Parcel
+
+from executor.merchant_book import MerchantBook
+from executor.roster import Roster
+from scheduler_core.clock import monotonic
+from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
+from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
+from scheduler_core.domain.outcomes import DeliveryResult, Verdict, expiry_due
+from scheduler_core.observability.log import logger
+from scheduler_core.queueing.ready_set import Popped, ReadySet
+from scheduler_core.services.announcing import LINGER
+from scheduler_core.services.refilling import Refiller
+from scheduler_core.storage import claims
+from scheduler_core.storage.database import Database
+
+PAUSE_SECONDS = 0.2
+"""How long to wait for a store that is away."""
+ROOM_SECONDS = 0.005
+"""How long to wait for room for a worthwhile batch before a small one is taken."""
+
+
+class Sender(Protocol):
+    """What the loop asks of the courier."""
+
+    def submit(self, parcels: Sequence[Parcel]) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What an invocation did."""
+
+    popped: int = 0
+    claimed: int = 0
+    released: int = 0
+    reason: str = "idle"
+    more: bool = False
+    """True: it ended for want of time although there was more to do."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Executor:
+    """Wired by the handler; the loop itself runs in the invocation's main thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: ReadySet,
+        refiller: Refiller,
+        roster: Roster,
+        book: MerchantBook,
+        courier: Sender,
+        take_results: Callable[[list[tuple[ClaimedJob, DeliveryResult]]], None],
+        before_claim: Callable[[], None],
+        *,
+        executor_id: UUID,
+        batch: int,
+        lead: timedelta,
+        lease: timedelta,
+        idle_seconds: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._refiller = refiller
+        self._roster = roster
+        self._book = book
+        self._courier = courier
+        self._take_results = take_results
+        self._before_claim = before_claim
+        self._executor_id = executor_id
+        self._name = str(executor_id)
+        self._batch = batch
+        self._lead = lead
+        self._lease = lease
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._done: list[str] = []
+        self._worked_at = monotonic()
+
+    def run(self, must_stop: Callable[[], bool], report: Report) -> None:
+        """Work until there is nothing to do for a while, or `must_stop` says so. A store that is away is waited for."""
+        self._worked_at = (
+            monotonic() - self._idle_seconds
+        )  # with nothing at hand at the start there is nothing to stay for
+        while True:
+            if must_stop():
+                report.reason, report.more = "time", len(self._roster) > 0
+                return
+            try:
+                if self._turn(report):
+                    return
+            except QueueUnavailableError as error:
+                logger.warning("the ready queue is away; waiting for it", extra={"cause": str(error)})
+                self._pause()
+            except (DatabaseUnavailableError, DeadlockDetected) as error:
+                # What was popped comes back to the set by itself, because its token is never reported done.
+                logger.warning("the database is away; waiting for it", extra={"cause": str(error)})
+                self._pause()
+
+    def give_back(self, jobs: Sequence[ClaimedJob], released: Callable[[datetime, ClaimedJob], AttemptRecord]) -> None:
+        """Let others have the jobs that this executor will not deliver; at worst their leases run out."""
+        now = self._clock()
+        try:
+            for start in range(0, len(jobs), self._batch):
+                with self._database.transaction() as connection:
+                    records = [released(now, job) for job in jobs[start : start + self._batch]]
+                    claims.record(connection, records, now=now, executor_id=self._executor_id)
+        except DatabaseUnavailableError as error:
+            logger.warning("jobs could not be given back; their leases will run out", extra={"cause": str(error)})
+
+    def finish(self) -> None:
+        """Say the last word to the ready set: this executor is gone, its batches are dealt with."""
+        try:
+            self._queue.finish(self._done)
+            self._queue.retire(self._name)
+        except QueueUnavailableError as error:
+            logger.warning("the ready queue is away; it will notice by itself", extra={"cause": str(error)})
+        self._database.close()
+
+    def _turn(self, report: Report) -> bool:
+        """One round; True: this executor has left."""
+        if not self._roster.wait_for_room(max(1, self._batch // 4), ROOM_SECONDS) and self._roster.room() < 1:
+            return False
+        now = self._clock()
+        popped = self._pop(now)
+        if popped.unknown_merchants:
+            self._queue.set_terms(self._book.look_up(now, popped.unknown_merchants))
+        if popped.must_rebuild:
+            self._refiller.from_the_start(now)
+        elif popped.has_more and popped.ready < self._batch * 4:
+            self._refiller.further(now)
+        if popped.hints:
+            self._before_claim()
+            report.popped += len(popped.hints)
+            report.claimed += self._claim(now, popped)
+            self._worked_at = monotonic()
+            return False
+        if popped.unknown_merchants or popped.must_rebuild:
+            return False
+        return self._rest(now, popped)
+
+    def _pop(self, now: datetime) -> Popped:
+        done, self._done = self._done, []
+        try:
+            return self._queue.pop(
+                now,
+                executor=self._name,
+                token=secrets.token_hex(8),
+                most=min(self._batch, self._roster.room()),
+                lead=self._lead,
+                hold=self._lease,
+                done=done,
+                left_out=self._roster.saturated_merchants(),
+            )
+        except QueueUnavailableError:
+            self._done = done
+            raise
+
+    def _claim(self, now: datetime, popped: Popped) -> int:
+        with self._database.transaction() as connection:
+            claimed = claims.claim(connection, popped.hints, now=now, due_before=now + self._lead, lease=self._lease)
+        self._done.append(popped.token)
+        self._roster.add(claimed)
+        parcels, ended = [], []
+        for job in claimed:
+            entry = self._book.entry(now, job.merchant_id)
+            if expiry_due(now, job.expires_at):
+                ended.append((job, _without_delivery(now, Verdict.EXPIRED, "it was due after expires_at")))
+            elif entry is None:
+                ended.append((job, _without_delivery(now, Verdict.PERMANENT, "its merchant is gone")))
+            else:
+                parcels.append(Parcel(job, entry.signers, entry.terms.allowed_target_arns))
+        if ended:
+            self._take_results(ended)
+        if parcels:
+            self._courier.submit(parcels)
+        self._give_unclaimed_back(popped, claimed)
+        return len(claimed)
+
+    def _give_unclaimed_back(self, popped: Popped, claimed: list[ClaimedJob]) -> None:
+        """Places under concurrency limits that stale hints have taken."""
+        if len(claimed) == len(popped.hints):
+            return
+        held = {job.id for job in claimed}
+        stale = [hint for hint in popped.hints if hint[1] not in held and self._book.limits_concurrency(hint[0])]
+        if stale:
+            self._queue.release(stale)
+
+    def _rest(self, now: datetime, popped: Popped) -> bool:
+        """Sleep until something may be due; True: there is nothing to wait for, and this executor has left."""
+        idle = monotonic() - self._worked_at >= self._idle_seconds
+        if idle and not len(self._roster) and self._queue.leave(now, executor=self._name, linger=LINGER):
+            return True
+        wait = 1.0 if popped.look_again_seconds is None else popped.look_again_seconds
+        if popped.look_again_seconds is None and not idle:
+            wait = min(wait, self._idle_seconds)
+        if wait > 0:
+            self._queue.sleep(wait)
+        return False
+
+    def _pause(self) -> None:
+        self._roster.wait_for_room(10**9, PAUSE_SECONDS)
+
+
+def _without_delivery(now: datetime, verdict: Verdict, error: str) -> DeliveryResult:
+    return DeliveryResult(verdict=verdict, started_at=now, finished_at=now, error=error)

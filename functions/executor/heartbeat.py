@@ -1,0 +1,132 @@
+"""The thread that keeps the leases of held jobs alive, and cuts off what is no longer held."""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from executor.merchant_book import MerchantBook
+from executor.roster import Roster
+from scheduler_core.clock import monotonic
+from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
+from scheduler_core.domain.jobs import ClaimedJob
+from scheduler_core.invocation.lambda_invoker import InvocationError
+from scheduler_core.observability.log import log_event, logger
+from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.services.announcing import Invoker
+from scheduler_core.storage import claims
+from scheduler_core.storage.database import Database
+
+PAGE = 1_000
+CANCELLATION_SECONDS = 0.25
+OVERLAP = timedelta(seconds=1)
+"""How far back cancellations are looked for again: the API's clock is not this one."""
+
+
+class Heartbeat:
+    """Beats every `every` seconds while jobs are held; looks for cancellations four times a second."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: ReadySet,
+        roster: Roster,
+        book: MerchantBook,
+        invoker: Invoker,
+        abort: Callable[[Sequence[claims.AttemptKey]], None],
+        *,
+        every: float,
+        lease: timedelta,
+        watcher_function: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._roster = roster
+        self._book = book
+        self._invoker = invoker
+        self._abort = abort
+        self._every = every
+        self._lease = lease
+        self._watcher_function = watcher_function
+        self._clock = clock
+        self._ended = False
+        self._nudged = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Something is about to be claimed: if nothing was held until now, see at once that a watcher is on guard."""
+        if not len(self._roster):
+            self._nudged.set()
+
+    def close(self) -> None:
+        self._ended = True
+        self._nudged.set()
+        self._thread.join(5.0)
+        self._database.close()
+
+    def _work(self) -> None:
+        looked_at, next_beat = self._clock(), monotonic() + self._every
+        while True:
+            nudged = self._nudged.wait(CANCELLATION_SECONDS)
+            if self._ended:
+                return
+            self._nudged.clear()
+            now = self._clock()
+            try:
+                if nudged:
+                    self._see_that_somebody_watches()
+                if len(self._roster):
+                    self._cut_off_cancelled(looked_at - OVERLAP)
+                looked_at = now
+                if monotonic() >= next_beat:
+                    next_beat = monotonic() + self._every
+                    self._beat(now)
+            except QueueUnavailableError as error:
+                logger.warning("the ready queue is away", extra={"cause": str(error)})
+            except DatabaseUnavailableError as error:
+                logger.warning("a heartbeat was missed: the database is away", extra={"cause": str(error)})
+            except Exception:  # noqa: BLE001 - the leases must be kept whatever one beat runs into
+                logger.exception("a heartbeat failed")
+
+    def _beat(self, now: datetime) -> None:
+        held = self._roster.held()
+        if not held:
+            return
+        for start in range(0, len(held), PAGE):
+            page = held[start : start + PAGE]
+            with self._database.transaction() as connection:
+                still = claims.extend_leases(connection, page, now=now, lease=self._lease)
+            self._drop([job for job in page if (job.id, job.attempt) not in still], "lost")
+        limited = [(job.merchant_id, job.id) for job in held if self._book.limits_concurrency(job.merchant_id)]
+        if limited:
+            self._queue.hold(now, limited, for_seconds=self._lease.total_seconds())
+        self._see_that_somebody_watches()
+
+    def _cut_off_cancelled(self, since: datetime) -> None:
+        cancelled = set(self._queue.cancelled_since(since))
+        if cancelled:
+            self._drop([job for job in self._roster.held() if job.id in cancelled], "cancelled")
+
+    def _drop(self, jobs: list[ClaimedJob], outcome: str) -> None:
+        keys = [(job.id, job.attempt) for job in jobs]
+        self._abort(keys)
+        for job in self._roster.remove(keys):
+            log_event(
+                "job.ended",
+                "a delivery was cut off",
+                job_id=str(job.id),
+                merchant_id=str(job.merchant_id),
+                attempt=job.attempt,
+                outcome=outcome,
+            )
+
+    def _see_that_somebody_watches(self) -> None:
+        if self._queue.on_duty("watch"):
+            return
+        try:
+            self._invoker.invoke_async(self._watcher_function, {"reason": "unwatched"})
+        except InvocationError as error:
+            logger.warning("no watcher could be invoked; the next tick brings one", extra={"cause": str(error)})

@@ -1,0 +1,64 @@
+"""What this executor knows of merchants: their limits and their signers, looked up once a minute."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from scheduler_core.domain.jobs import MerchantLimits
+from scheduler_core.security.signing import Signer, signing_secrets
+from scheduler_core.storage.claims import MerchantTerms, merchant_terms
+from scheduler_core.storage.database import Database
+
+KNOWN_FOR = timedelta(seconds=60)
+MOST_KNOWN = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One merchant."""
+
+    terms: MerchantTerms
+    signers: tuple[Signer, ...]
+    looked_up_at: datetime
+
+
+class MerchantBook:
+    """For one thread."""
+
+    def __init__(self, database: Database, signing_key: bytes) -> None:
+        self._database = database
+        self._signing_key = signing_key
+        self._entries: dict[UUID, Entry] = {}
+
+    def entry(self, now: datetime, merchant_id: UUID) -> Entry | None:
+        """What is known of this merchant, looked up if need be; None: there is no such merchant."""
+        entry = self._entries.get(merchant_id)
+        if entry is None or now - entry.looked_up_at > KNOWN_FOR:
+            self.look_up(now, [merchant_id])
+            entry = self._entries.get(merchant_id)
+        return entry
+
+    def look_up(self, now: datetime, merchant_ids: Iterable[UUID]) -> list[tuple[MerchantLimits, bool]]:
+        """Ask PostgreSQL; answers what the ready set must be told. A merchant that is not there is told as inactive."""
+        wanted = list(merchant_ids)
+        with self._database.transaction() as connection:
+            found = merchant_terms(connection, wanted)
+        if len(self._entries) > MOST_KNOWN:
+            self._entries.clear()
+        for merchant_id, terms in found.items():
+            secrets = signing_secrets(
+                self._signing_key, merchant_id, terms.signing_key_version, terms.signing_key_rotated_at, now
+            )
+            self._entries[merchant_id] = Entry(
+                terms=terms, signers=tuple(Signer(secret) for secret in secrets), looked_up_at=now
+            )
+        absent = [
+            (MerchantLimits(merchant_id=merchant_id), False) for merchant_id in wanted if merchant_id not in found
+        ]
+        return [(terms.limits, terms.active) for terms in found.values()] + absent
+
+    def limits_concurrency(self, merchant_id: UUID) -> bool:
+        """Whether this merchant's places in the ready set have to be given back."""
+        entry = self._entries.get(merchant_id)
+        return entry is not None and entry.terms.limits.max_concurrency is not None

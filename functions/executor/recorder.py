@@ -1,0 +1,141 @@
+"""The thread that writes the ends of attempts down, in bulk, and sees to what follows from them."""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from queue import Empty, SimpleQueue
+from uuid import UUID
+
+from psycopg.errors import DeadlockDetected
+
+from executor.journal import Journal
+from executor.merchant_book import MerchantBook
+from executor.roster import Roster
+from scheduler_core.clock import monotonic
+from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
+from scheduler_core.domain.jobs import AttemptOutcome, AttemptRecord, ClaimedJob, Hint
+from scheduler_core.domain.outcomes import DeliveryResult, Verdict, decide, record
+from scheduler_core.observability.log import logger
+from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.services.announcing import Announcer
+from scheduler_core.storage import claims, templates
+from scheduler_core.storage.database import Database
+
+Results = list[tuple[ClaimedJob, DeliveryResult]]
+RETRY_SECONDS = 0.2
+
+
+class Recorder:
+    """Takes results from the courier's thread, decides, records; owns its connection."""
+
+    def __init__(
+        self,
+        database: Database,
+        queue: ReadySet,
+        announcer: Announcer,
+        roster: Roster,
+        book: MerchantBook,
+        journal: Journal,
+        *,
+        executor_id: UUID,
+        batch: int,
+        clock: Callable[[], datetime],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._queue = queue
+        self._announcer = announcer
+        self._roster = roster
+        self._book = book
+        self._journal = journal
+        self._executor_id = executor_id
+        self._batch = batch
+        self._clock = clock
+        self._jitter = jitter
+        self._incoming: SimpleQueue[Results | None] = SimpleQueue()
+        self._gives_up_at = float("inf")
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def take(self, results: Results) -> None:
+        """Results to be recorded; returns at once. Called from any thread."""
+        self._incoming.put(results)
+
+    def close(self, seconds: float) -> None:
+        """Record what is left, for at most `seconds`; what is not recorded then is rescued when its lease runs out."""
+        self._gives_up_at = monotonic() + seconds
+        self._incoming.put(None)
+        self._thread.join(seconds + 1.0)
+        self._database.close()
+
+    def _work(self) -> None:
+        while (results := self._next()) is not None:
+            try:
+                self._handle(results)
+            except Exception:  # noqa: BLE001 - this thread must outlive any batch; its jobs are rescued by their leases
+                logger.exception("a batch of results could not be recorded")
+                self._roster.remove((job.id, job.attempt) for job, _ in results)
+
+    def _next(self) -> Results | None:
+        """Whatever has come in, up to a batch; None: the end."""
+        results = self._incoming.get()
+        if results is None:
+            return None
+        gathered = list(results)
+        while len(gathered) < self._batch:
+            try:
+                more = self._incoming.get_nowait()
+            except Empty:
+                break
+            if more is None:
+                self._incoming.put(None)
+                break
+            gathered += more
+        return gathered
+
+    def _handle(self, results: Results) -> None:
+        now = self._clock()
+        records = [record(job, decide(now, job, result, self._jitter()), result) for job, result in results]
+        written = self._write(now, records)
+        self._roster.remove((job.id, job.attempt) for job, _ in results)
+        self._follow_up(now, results, [r for r in records if (r.job_id, r.attempt) in written])
+        self._journal.ended(results, records)
+
+    def _write(self, now: datetime, records: Sequence[AttemptRecord]) -> set[claims.AttemptKey]:
+        while True:
+            try:
+                with self._database.transaction() as connection:
+                    return claims.record(connection, records, now=now, executor_id=self._executor_id)
+            except (DatabaseUnavailableError, DeadlockDetected) as error:
+                if monotonic() >= self._gives_up_at:
+                    logger.error("results are given up; their leases will run out", extra={"count": len(records)})
+                    return set()
+                logger.warning("results wait for the database", extra={"cause": str(error), "count": len(records)})
+                threading.Event().wait(RETRY_SECONDS)
+
+    def _follow_up(self, now: datetime, results: Results, written: list[AttemptRecord]) -> None:
+        priorities = {job.id: job.priority for job, _ in results}
+        again = [Hint(r.merchant_id, r.job_id, r.next_run_at, priorities[r.job_id]) for r in written if r.next_run_at]
+        if again:
+            self._announcer.announce(now, again)
+        limited = [(job.merchant_id, job.id) for job, _ in results if self._book.limits_concurrency(job.merchant_id)]
+        if limited:
+            try:
+                self._queue.release(limited)
+            except QueueUnavailableError as error:
+                logger.warning("places under a limit free themselves later", extra={"cause": str(error)})
+        failed = {r.job_id for r in written if r.outcome is AttemptOutcome.FAILED}
+        for job, result in results:
+            if result.verdict is Verdict.GONE and job.template_id is not None and job.id in failed:
+                self._pause(now, job, job.template_id)
+
+    def _pause(self, now: datetime, job: ClaimedJob, template_id: UUID) -> None:
+        try:
+            with self._database.transaction() as connection:
+                templates.pause(
+                    connection, job.merchant_id, template_id, reason="its target answered 410 Gone", now=now
+                )
+        except DatabaseUnavailableError as error:
+            logger.warning("a template was not paused; its next run will try again", extra={"cause": str(error)})

@@ -1,0 +1,37 @@
+"""What the executor is told by its environment."""
+
+from pydantic import Field
+
+from scheduler_core.settings import (
+    DatabaseSettings,
+    InvocationSettings,
+    LeaseSettings,
+    ObservabilitySettings,
+    QueueSettings,
+    SigningSettings,
+    TargetSettings,
+)
+
+
+class ExecutorSettings(
+    DatabaseSettings,
+    QueueSettings,
+    InvocationSettings,
+    LeaseSettings,
+    SigningSettings,
+    TargetSettings,
+    ObservabilitySettings,
+):
+    """All of the executor's settings."""
+
+    executor_batch: int = Field(default=500, ge=1, le=5_000)
+    """The most jobs popped, claimed and recorded at a time."""
+    executor_concurrency: int = Field(default=768, ge=1, le=10_000)
+    """The most jobs held at once, waiting for their due time or being delivered."""
+    lead_milliseconds: int = Field(default=50, ge=0, le=1_000)
+    """How long before its due time a job is claimed, so that it can be sent on the millisecond."""
+    idle_seconds: float = Field(default=2.0, ge=0, le=60)
+    """How long an executor with nothing to do waits for more before it leaves."""
+    drain_seconds: float = Field(default=310.0, ge=1, le=600)
+    """How long before the invocation's end no more jobs are claimed: a little more than the longest job timeout.
+    An invocation that may last less than twice as long drains for half of its time."""

@@ -1,0 +1,242 @@
+"""The ready set: due order, fairness, limits, and what survives a crash."""
+
+from collections import Counter
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from redis import Redis
+
+from scheduler_core.domain.errors import QueueUnavailableError
+from scheduler_core.domain.jobs import MerchantLimits
+from scheduler_core.queueing.ready_set import Popped, ReadySet
+from scheduler_core.settings import QueueSettings
+from tests.builders import NOW, hints, new_id, seconds
+
+
+@pytest.fixture
+def queue(redis_url: str) -> Iterator[ReadySet]:
+    queue = ReadySet.connect(QueueSettings(redis_url=redis_url))  # type: ignore[arg-type]
+    yield queue
+    queue.close()
+
+
+def a_merchant(queue: ReadySet, **limits: int) -> UUID:
+    merchant_id = new_id()
+    queue.set_terms([(MerchantLimits(merchant_id=merchant_id, **limits), True)])
+    return merchant_id
+
+
+def pop(queue: ReadySet, *, at: float = 0, most: int = 100, token: str = "t", **more: object) -> Popped:
+    return queue.pop(NOW + seconds(at), executor="one", token=token, most=most, **more)  # type: ignore[arg-type]
+
+
+def jobs_of(popped: Popped) -> list[UUID]:
+    return [job for _, job in popped.hints]
+
+
+def test_a_job_is_popped_when_it_is_due_and_not_before(queue: ReadySet) -> None:
+    merchant, job = a_merchant(queue), new_id()
+    queue.announce(NOW, hints(merchant, [job], due_at=NOW + seconds(2)))
+    early = pop(queue, at=1.5)
+    assert early.hints == []
+    assert early.look_again_seconds == pytest.approx(0.5)
+    assert pop(queue, at=2).hints == [(merchant, job)]
+
+
+def test_a_job_is_popped_earlier_by_the_lead(queue: ReadySet) -> None:
+    merchant, job = a_merchant(queue), new_id()
+    queue.announce(NOW, hints(merchant, [job], due_at=NOW + seconds(2)))
+    assert jobs_of(pop(queue, at=1.96, lead=seconds(0.05))) == [job]
+
+
+def test_the_same_hint_twice_is_one_entry(queue: ReadySet) -> None:
+    merchant, job = a_merchant(queue), new_id()
+    for due in (NOW, NOW, NOW + seconds(1), NOW + seconds(1)):
+        queue.announce(NOW, hints(merchant, [job], due_at=due))
+    assert queue.depth(NOW).size == 2  # one that is due and one to come: hints may be doubled, the claim decides (I2)
+    assert jobs_of(pop(queue)) == [job]
+
+
+def test_higher_priority_goes_first_then_the_earlier_due(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    low, early, late, high = (new_id() for _ in range(4))
+    queue.announce(NOW, hints(merchant, [low], priority=-100, due_at=NOW - seconds(9)))
+    queue.announce(NOW, hints(merchant, [late], due_at=NOW - seconds(1)))
+    queue.announce(NOW, hints(merchant, [early], due_at=NOW - seconds(2)))
+    queue.announce(NOW, hints(merchant, [high], priority=100, due_at=NOW))
+    assert jobs_of(pop(queue)) == [high, early, late, low]
+
+
+def test_a_small_merchant_does_not_wait_behind_a_large_backlog(queue: ReadySet) -> None:
+    large, small = a_merchant(queue), a_merchant(queue)
+    queue.announce(NOW, hints(large, [new_id() for _ in range(5_000)], due_at=NOW - seconds(60)))
+    for turn in range(3):
+        pop(queue, most=100, token=str(turn))
+    job = new_id()
+    queue.announce(NOW, hints(small, [job]))
+    assert job in jobs_of(pop(queue, most=100, token="next"))
+
+
+def test_weights_share_the_room(queue: ReadySet) -> None:
+    light, heavy = a_merchant(queue), a_merchant(queue, weight=3)
+    for merchant in (light, heavy):
+        queue.announce(NOW, hints(merchant, [new_id() for _ in range(1_000)]))
+    got = Counter(merchant for turn in range(40) for merchant, _ in pop(queue, most=10, token=str(turn)).hints)
+    assert got[heavy] / got[light] == pytest.approx(3, rel=0.15)
+
+
+def test_a_concurrency_limit_holds_until_places_are_released(queue: ReadySet) -> None:
+    merchant = a_merchant(queue, max_concurrency=2)
+    queue.announce(NOW, hints(merchant, [new_id() for _ in range(5)]))
+    first = pop(queue, token="a")
+    assert len(first.hints) == 2
+    assert pop(queue, token="b").hints == []
+    queue.release(first.hints[:1])
+    assert len(pop(queue, token="c").hints) == 1
+
+
+def test_a_place_under_a_concurrency_limit_frees_itself_unless_it_is_held(queue: ReadySet) -> None:
+    merchant = a_merchant(queue, max_concurrency=2)
+    queue.announce(NOW, hints(merchant, [new_id() for _ in range(5)]))
+    first = pop(queue, token="a", hold=seconds(10))
+    queue.hold(NOW + seconds(5), first.hints[:1], for_seconds=10)
+    assert len(pop(queue, at=12, token="b").hints) == 1
+
+
+def test_a_rate_limit_spreads_jobs_over_time(queue: ReadySet) -> None:
+    merchant = a_merchant(queue, rate_limit_per_second=50)
+    queue.announce(NOW, hints(merchant, [new_id() for _ in range(500)]))
+    got = [len(pop(queue, at=step / 100, token=str(step)).hints) for step in range(200)]
+    assert sum(got[:100]) == pytest.approx(55, abs=2)
+    assert sum(got) == pytest.approx(105, abs=2)
+
+
+def test_merchants_that_are_left_out_keep_their_turn(queue: ReadySet) -> None:
+    busy, idle = a_merchant(queue), a_merchant(queue)
+    mine, theirs = new_id(), new_id()
+    queue.announce(NOW, [*hints(busy, [mine]), *hints(idle, [theirs])])
+    assert jobs_of(pop(queue, token="a", left_out=[busy])) == [theirs]
+    assert jobs_of(pop(queue, token="b")) == [mine]
+
+
+def test_a_merchant_without_terms_is_asked_for_first(queue: ReadySet) -> None:
+    merchant, job = new_id(), new_id()
+    queue.announce(NOW, hints(merchant, [job]))
+    popped = pop(queue)
+    assert (popped.hints, popped.unknown_merchants) == ([], [merchant])
+    queue.set_terms([(MerchantLimits(merchant_id=merchant), True)])
+    assert jobs_of(pop(queue)) == [job]
+
+
+def test_an_inactive_merchants_hints_are_dropped(queue: ReadySet) -> None:
+    merchant = new_id()
+    queue.set_terms([(MerchantLimits(merchant_id=merchant), False)])
+    queue.announce(NOW, hints(merchant, [new_id(), new_id()]))
+    assert pop(queue).hints == []
+    assert queue.depth(NOW).size == 0
+
+
+def test_a_batch_whose_executor_died_comes_back(queue: ReadySet) -> None:
+    merchant, job = a_merchant(queue), new_id()
+    queue.announce(NOW, hints(merchant, [job]))
+    assert jobs_of(pop(queue, token="died")) == [job]
+    assert pop(queue, at=4, token="x").hints == []
+    assert jobs_of(pop(queue, at=6, token="y")) == [job]
+
+
+def test_a_batch_that_is_done_does_not_come_back(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    queue.announce(NOW, hints(merchant, [new_id()]))
+    pop(queue, token="done")
+    assert pop(queue, at=6, token="x", done=["done"]).hints == []
+    queue.announce(NOW, hints(merchant, [new_id()]))
+    pop(queue, token="last")
+    queue.finish(["last"])
+    assert pop(queue, at=20, token="y").hints == []
+
+
+def test_an_executor_is_invoked_once_when_none_is_awake(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    assert queue.announce(NOW, hints(merchant, [new_id()])) is True
+    assert queue.announce(NOW, hints(merchant, [new_id()])) is False
+    pop(queue)
+    assert queue.announce(NOW, hints(merchant, [new_id()])) is False
+
+
+def test_nobody_is_woken_for_what_is_due_much_later(queue: ReadySet) -> None:
+    assert queue.announce(NOW, hints(a_merchant(queue), [new_id()], due_at=NOW + seconds(80))) is False
+
+
+def test_an_executor_stays_for_what_is_due_soon_and_leaves_otherwise(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    pop(queue)
+    queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(60)))
+    assert queue.leave(NOW, executor="one", linger=seconds(70)) is False
+    assert queue.leave(NOW, executor="one", linger=seconds(50)) is True
+    assert queue.depth(NOW).executors == 0
+
+
+def test_a_sleeper_is_woken_by_something_earlier(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    pop(queue)
+    queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(30)))
+    queue.sleep(0.01)  # takes the wake-up of the first
+    queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(20)))
+    client: Redis = queue._redis
+    assert client.llen("{ts:0}:1:wake") == 1
+
+
+def test_room_is_bounded_and_the_rest_is_remembered(redis_url: str) -> None:
+    queue = ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=1_000))  # type: ignore[arg-type]
+    merchant = a_merchant(queue)
+    queue.announce(NOW, hints(merchant, [new_id() for _ in range(1_500)]))
+    assert queue.depth(NOW).size == 1_000
+    assert pop(queue).has_more
+    queue.close()
+
+
+def test_an_emptied_set_says_that_it_must_be_rebuilt(queue: ReadySet, redis_url: str) -> None:
+    """I1: a flush is noticed by the next pop."""
+    assert pop(queue).must_rebuild
+    queue.mark_filled(None)
+    assert not pop(queue).must_rebuild
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+    assert pop(queue).must_rebuild
+
+
+def test_every_key_shares_one_hash_tag(queue: ReadySet, redis_url: str) -> None:
+    merchant = a_merchant(queue, max_concurrency=5, rate_limit_per_second=100)
+    queue.announce(NOW, hints(merchant, [new_id()]) + hints(merchant, [new_id()], due_at=NOW + seconds(5)))
+    pop(queue)
+    queue.announce_cancelled(NOW, [new_id()])
+    queue.mark_filled((NOW, new_id()))
+    with Redis.from_url(redis_url) as client:
+        keys = client.keys("*")
+    assert len(keys) > 8
+    assert all(key.startswith(b"{ts:0}:1:") for key in keys)
+
+
+def test_cancellations_are_seen_by_whoever_asks(queue: ReadySet) -> None:
+    job = new_id()
+    queue.announce_cancelled(NOW, [job])
+    assert queue.cancelled_since(NOW - seconds(1)) == [job]
+    assert queue.cancelled_since(NOW + seconds(1)) == []
+
+
+def test_a_duty_is_held_by_one(queue: ReadySet) -> None:
+    assert queue.take_duty("watch", "a", seconds=10)
+    assert queue.take_duty("watch", "a", seconds=10)
+    assert not queue.take_duty("watch", "b", seconds=10)
+    queue.leave_duty("watch", "b")
+    assert queue.on_duty("watch")
+    queue.leave_duty("watch", "a")
+    assert queue.take_duty("watch", "b", seconds=10)
+
+
+def test_a_redis_that_is_away_is_one_kind_of_error() -> None:
+    queue = ReadySet.connect(QueueSettings(redis_url="redis://127.0.0.1:1"))  # type: ignore[arg-type]
+    with pytest.raises(QueueUnavailableError):
+        pop(queue)
+    queue.close()

@@ -1,0 +1,210 @@
+"""Claim, heartbeat, record and rescue against a real PostgreSQL."""
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from uuid import UUID
+
+import pytest
+
+from scheduler_core.domain.jobs import AttemptOutcome, ClaimedJob
+from scheduler_core.domain.lifecycle import JobStatus
+from scheduler_core.domain.outcomes import Complete, DeliveryResult, Retry, Verdict, record, rescued
+from scheduler_core.storage import claims
+from scheduler_core.storage.database import Database, Role
+from tests.builders import NOW, job_row, new_id, rows, seconds, store_jobs, store_merchant
+
+EXECUTOR = new_id()
+LEASE = seconds(25)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url, Role.WORKER)
+    yield database
+    database.close()
+
+
+def claim(database: Database, merchant_id: UUID, job_ids: list[UUID], *, now: datetime = NOW) -> list[ClaimedJob]:
+    with database.transaction() as connection:
+        return claims.claim(connection, [(merchant_id, j) for j in job_ids], now=now, due_before=now, lease=LEASE)
+
+
+def result(verdict: Verdict = Verdict.DONE, **more: object) -> DeliveryResult:
+    return DeliveryResult(verdict, NOW, NOW, **more)  # type: ignore[arg-type]
+
+
+def test_a_claim_starts_an_attempt_under_a_lease(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    [job_id] = store_jobs(database_url, merchant, payload='{"a": 1.10}')
+    [job] = claim(database, merchant, [job_id])
+    assert (job.id, job.attempt, job.due_at, job.payload) == (job_id, 1, NOW, '{"a": 1.10}')
+    row = job_row(database_url, job_id)
+    assert (row["status"], row["next_run_at"], row["lease_expires_at"]) == ("running", None, NOW + LEASE)
+
+
+def test_i2_a_second_claim_of_the_same_hint_gets_nothing(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, 5)
+    assert len(claim(database, merchant, [*ids, *ids])) == 5
+    assert claim(database, merchant, ids) == []
+
+
+def test_i2_racing_claims_share_the_jobs_without_overlap(database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, 300)
+    got: list[list[ClaimedJob]] = []
+
+    def race() -> None:
+        database = Database(database_url, Role.WORKER)
+        got.extend(claim(database, merchant, ids[start : start + 50]) for start in range(0, 300, 50))
+        database.close()
+
+    racers = [threading.Thread(target=race) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    claimed = [job.id for batch in got for job in batch]
+    assert sorted(claimed) == sorted(ids)
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "expired"])
+def test_i2_an_ended_job_is_not_claimed(database: Database, database_url: str, status: str) -> None:
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, status=status, next_run_at=None, completed_at=NOW)
+    assert claim(database, merchant, ids) == []
+
+
+def test_a_job_that_is_not_due_yet_is_not_claimed(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, next_run_at=NOW + seconds(1))
+    assert claim(database, merchant, ids) == []
+
+
+def test_a_hint_with_the_wrong_merchant_claims_nothing(database: Database, database_url: str) -> None:
+    ids = store_jobs(database_url, store_merchant(database_url))
+    assert claim(database, store_merchant(database_url), ids) == []
+
+
+def test_a_completed_attempt_is_recorded_with_its_execution_and_the_minutes_rate(
+    database: Database, database_url: str
+) -> None:
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, 3)
+    jobs = claim(database, merchant, ids)
+    records = [record(job, Complete(), result(http_status=200)) for job in jobs]
+    with database.transaction() as connection:
+        written = claims.record(connection, records, now=NOW, executor_id=EXECUTOR)
+    assert written == {(job_id, 1) for job_id in ids}
+    assert {job_row(database_url, i)["status"] for i in ids} == {"completed"}
+    assert [r["outcome"] for r in rows(database_url, "SELECT outcome FROM executions")] == ["completed"] * 3
+    assert [r["completed"] for r in rows(database_url, "SELECT completed FROM throughput")] == [3]
+
+
+def test_i3_a_late_result_does_not_overwrite_a_newer_attempt(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    [job_id] = store_jobs(database_url, merchant)
+    [late] = claim(database, merchant, [job_id])
+    with database.transaction() as connection:
+        [lost] = claims.lock_lost_across_merchants(connection, now=NOW + seconds(26), most=10)
+        claims.record(connection, [rescued(NOW + seconds(26), lost, 0.0)], now=NOW + seconds(26), executor_id=EXECUTOR)
+    [newer] = claim(database, merchant, [job_id], now=NOW + seconds(30))
+    assert newer.attempt == 2
+    with database.transaction() as connection:
+        assert claims.record(connection, [record(late, Complete(), result())], now=NOW, executor_id=EXECUTOR) == set()
+    row = job_row(database_url, job_id)
+    assert (row["status"], row["attempt"]) == ("running", 2)
+    assert [r["outcome"] for r in rows(database_url, "SELECT outcome FROM executions")] == ["lost"]
+
+
+def test_i3_a_cancelled_jobs_result_is_refused(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    [job_id] = store_jobs(database_url, merchant)
+    [job] = claim(database, merchant, [job_id])
+    with database.transaction() as connection:
+        connection.execute(
+            "UPDATE jobs SET status = 'cancelled', lease_expires_at = NULL, completed_at = %s WHERE id = %s", (NOW, job_id)
+        )
+    with database.transaction() as connection:
+        assert claims.extend_leases(connection, [job], now=NOW, lease=LEASE) == set()
+        assert claims.record(connection, [record(job, Complete(), result())], now=NOW, executor_id=EXECUTOR) == set()
+    assert job_row(database_url, job_id)["status"] == "cancelled"
+
+
+def test_a_retry_waits_and_remembers_its_error(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    [job_id] = store_jobs(database_url, merchant)
+    [job] = claim(database, merchant, [job_id])
+    at = NOW + seconds(7)
+    with database.transaction() as connection:
+        claims.record(
+            connection, [record(job, Retry(at, "boom"), result(Verdict.RETRYABLE))], now=NOW, executor_id=EXECUTOR
+        )
+    row = job_row(database_url, job_id)
+    assert (row["status"], row["next_run_at"], row["retries"], row["last_error"]) == ("retrying", at, 1, "boom")
+    assert row["completed_at"] is None
+
+
+def test_heartbeats_prolong_only_what_is_held(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, 2)
+    jobs = claim(database, merchant, ids)
+    stale = jobs[1]._replace(attempt=9)
+    with database.transaction() as connection:
+        still = claims.extend_leases(connection, [jobs[0], stale], now=NOW + seconds(10), lease=LEASE)
+    assert still == {(jobs[0].id, 1)}
+    assert job_row(database_url, jobs[0].id)["lease_expires_at"] == NOW + seconds(35)
+
+
+def test_only_expired_leases_are_lost_and_each_is_locked_once(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, 4)
+    claim(database, merchant, ids)
+    other = Database(database_url, Role.WORKER)
+    with database.transaction() as one, other.transaction() as two:
+        assert claims.lock_lost_across_merchants(one, now=NOW + seconds(24), most=10) == []
+        mine = claims.lock_lost_across_merchants(one, now=NOW + seconds(25), most=2)
+        theirs = claims.lock_lost_across_merchants(two, now=NOW + seconds(25), most=10)
+    assert sorted(job.id for job in mine + theirs) == sorted(ids)
+    other.close()
+
+
+def test_the_due_scan_pages_in_order_and_leaves_merchants_out(database: Database, database_url: str) -> None:
+    one, two = store_merchant(database_url), store_merchant(database_url)
+    store_jobs(database_url, one, 5, next_run_at=NOW)
+    [theirs] = store_jobs(database_url, two, next_run_at=NOW - seconds(1))
+    store_jobs(database_url, one, next_run_at=NOW + seconds(100))
+    start = claims.Place(NOW - seconds(1_000), UUID(int=0))
+    with database.transaction() as connection:
+        first = claims.due_page_across_merchants(connection, after=start, until=NOW + seconds(90), most=4)
+        place = claims.Place(first[-1].due_at, first[-1].job_id)
+        second = claims.due_page_across_merchants(connection, after=place, until=NOW + seconds(90), most=4)
+        others = claims.due_page_across_merchants(connection, after=start, until=NOW, most=9, skipped=[one])
+    assert first[0].job_id == theirs
+    assert (len(first), len(second)) == (4, 2)
+    assert [hint.job_id for hint in others] == [theirs]
+
+
+def test_waiting_jobs_expire_and_running_ones_do_not(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    [waiting, running] = store_jobs(database_url, merchant, 2, expires_at=NOW + seconds(5))
+    claim(database, merchant, [running])
+    with database.transaction() as connection:
+        assert claims.expire_waiting_across_merchants(connection, now=NOW + seconds(4), most=9) == []
+        ended = claims.expire_waiting_across_merchants(connection, now=NOW + seconds(5), most=9)
+    assert ended == [(merchant, waiting)]
+    assert job_row(database_url, waiting)["status"] == "expired"
+    assert job_row(database_url, running)["status"] == "running"
+
+
+def test_the_enums_of_the_database_are_those_of_the_code(database_url: str) -> None:
+    found = rows(
+        database_url,
+        "SELECT typname, array_agg(enumlabel::text ORDER BY enumsortorder) AS labels FROM pg_enum "
+        "JOIN pg_type ON pg_type.oid = enumtypid GROUP BY typname",
+    )
+    labels = {row["typname"]: set(row["labels"]) for row in found}
+    assert labels["job_status"] == set(JobStatus)
+    assert labels["attempt_outcome"] == set(AttemptOutcome)
+    assert labels["schedule_type"] == {"one_time", "recurring", "polling"}
