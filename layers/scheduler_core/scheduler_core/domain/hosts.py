@@ -20,8 +20,8 @@ _MAX_PARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class HttpTarget:
-    """Where an HTTP request goes: `host` is an address, or an ASCII name in lower case without a final dot."""
+class Origin:
+    """The server that a request goes to: `host` is an address, or an ASCII name in lower case without a final dot."""
 
     scheme: str
     host: Address | str
@@ -32,13 +32,11 @@ class HttpTarget:
         """`host:port`, for messages: never with the user's credentials."""
         return f"[{self.host}]:{self.port}" if isinstance(self.host, IPv6Address) else f"{self.host}:{self.port}"
 
-    @property
-    def origin(self) -> str:
-        """`scheme://host:port`."""
+    def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}"
 
 
-def parse_http_url(url: str) -> HttpTarget:
+def parse_http_url(url: str) -> Origin:
     """The parts of `url` that decide where it leads. Raises ValueError, with a text that does not quote the URL."""
     if len(url) > MAX_URL_CHARACTERS:
         raise ValueError(f"a URL has at most {MAX_URL_CHARACTERS} characters")
@@ -55,7 +53,7 @@ def parse_http_url(url: str) -> HttpTarget:
         raise ValueError("the URL has no host")
     if port == 0:
         raise ValueError("port 0 cannot be reached")
-    return HttpTarget(parts.scheme, parse_host(parts.hostname), port or _SCHEMES[parts.scheme])
+    return Origin(parts.scheme, parse_host(parts.hostname), port or _SCHEMES[parts.scheme])
 
 
 def parse_host(host: str) -> Address | str:

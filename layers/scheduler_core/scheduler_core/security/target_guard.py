@@ -16,7 +16,7 @@ from typing import Any
 from scheduler_core.clock import monotonic
 from scheduler_core.domain.addresses import Address, Network, is_forbidden, refusal
 from scheduler_core.domain.errors import TargetRefusedError
-from scheduler_core.domain.hosts import HttpTarget, parse_http_url
+from scheduler_core.domain.hosts import Origin, parse_http_url
 
 Resolve = Callable[..., Sequence[tuple[Any, ...]]]
 _LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
@@ -65,25 +65,25 @@ class TargetGuard:
         names: dict[str, str] = {}
         for url in dict.fromkeys(urls):
             try:
-                target = parse_http_url(url)
+                origin = parse_http_url(url)
             except ValueError as error:
                 found[url] = str(error)
                 continue
-            host = target.host
+            host = origin.host
             if isinstance(host, str) and not _is_local(host):
                 names[url] = host
             else:
-                found[url] = self._refusal_at_sight(target)
+                found[url] = self._refusal_at_sight(origin)
         by_name = self._look_up(dict.fromkeys(names.values()), seconds)
         found.update((url, by_name[name]) for url, name in names.items())
         return [None if (text := found[url]) is None else TargetRefusedError(text) for url in urls]
 
-    def _refusal_at_sight(self, target: HttpTarget) -> str | None:
-        if isinstance(target.host, str):
+    def _refusal_at_sight(self, origin: Origin) -> str | None:
+        if isinstance(origin.host, str):
             if all(is_forbidden(address, self._allowed) for address in _LOOPBACK):
-                return f"{target.host} is not an allowed address (loopback)"
+                return f"{origin.host} is not an allowed address (loopback)"
             return None
-        return refusal(target.host, self._allowed)
+        return refusal(origin.host, self._allowed)
 
     def _look_up(self, names: Iterable[str], seconds: float) -> dict[str, str | None]:
         known: dict[str, str | None] = {}
