@@ -41,7 +41,7 @@ _OF_STATUS: Final[dict[int, ExitCode]] = {
 
 
 class CommandError(Exception):
-    """A command could not do what was asked. `pointers` are `(JSON pointer, what is wrong there)`."""
+    """A command could not do what was asked. `faults` are `(JSON pointer or parameter, what is wrong there)`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class CommandError(Exception):
         detail: str | None = None,
         *,
         status: int | None = None,
-        pointers: Sequence[tuple[str, str]] = (),
+        faults: Sequence[tuple[str, str]] = (),
         retry_after: str | None = None,
     ) -> None:
         super().__init__(title)
@@ -58,7 +58,7 @@ class CommandError(Exception):
         self.title = title
         self.detail = detail
         self.status = status
-        self.pointers = tuple(pointers)
+        self.faults = tuple(faults)
         self.retry_after = retry_after
 
     def as_json(self) -> dict[str, Any]:
@@ -68,23 +68,26 @@ class CommandError(Exception):
             "title": self.title,
             "detail": self.detail,
             "status": self.status,
-            "errors": [{"pointer": pointer, "detail": detail} for pointer, detail in self.pointers],
+            "errors": [{"place": place, "detail": detail} for place, detail in self.faults],
             "retry_after": self.retry_after,
         }
 
 
 def error_of_problem(status: int, problem: Mapping[str, Any], retry_after: str | None = None) -> CommandError:
     """The error for an answer of `status` with an RFC 9457 body (or an empty one, where there was none)."""
-    faults = problem.get("errors") or ()
     detail = problem.get("detail")
     return CommandError(
         code_of_status(status),
         str(problem.get("title") or problem.get("message") or f"The service answered {status}."),
         None if detail is None else str(detail),
         status=status,
-        pointers=[(str(fault.get("pointer", "")), str(fault.get("detail", ""))) for fault in faults],
+        faults=[(_place(fault), str(fault.get("detail", ""))) for fault in problem.get("errors") or ()],
         retry_after=retry_after,
     )
+
+
+def _place(fault: Mapping[str, Any]) -> str:
+    return str(fault.get("pointer") or fault.get("parameter") or "")
 
 
 def code_of_status(status: int) -> ExitCode:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import typer
 
@@ -26,6 +27,11 @@ def document(text: str, option: str) -> Any:
         raise typer.BadParameter(f"{text[1:]}: {error.strerror}", param_hint=option) from None
     except ValueError as error:
         raise CommandError(ExitCode.INVALID, f"{option} is not JSON.", str(error)) from None
+
+
+def segment(identifier: str) -> str:
+    """An id as one segment of a path, so that whatever is typed cannot lead to another route."""
+    return quote(identifier, safe="")
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:

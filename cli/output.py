@@ -55,7 +55,7 @@ def report(error: CommandError, *, as_json: bool) -> None:
     console.print(Text.assemble(("error: ", "bold red"), error.title))
     if error.detail:
         console.print(Text(f"  {error.detail}"))
-    for pointer, detail in error.pointers:
-        console.print(Text.assemble("  ", (pointer or "(the whole body)", "bold"), "  ", detail))
+    for place, detail in error.faults:
+        console.print(Text.assemble("  ", (place or "(the whole body)", "bold"), "  ", detail))
     if error.retry_after:
         console.print(Text(f"  try again in {error.retry_after} s", style="dim"))

@@ -42,8 +42,8 @@ def rfc3339(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def duration(span_seconds: float) -> str:
-    """A span in at most two units: `340ms`, `29s`, `1m 05s`, `2h 10m`, `3d 4h`."""
+def duration(span_seconds: float, *, units: int = 2) -> str:
+    """A span in at most two units, or in one: `340ms`, `29s`, `1m 5s`, `2h 10m`, `3d 4h`."""
     if span_seconds < 1:
         return f"{round(span_seconds * 1_000)}ms"
     if span_seconds < 10:
@@ -52,23 +52,23 @@ def duration(span_seconds: float) -> str:
     for size, unit, small_size, small_unit in _SCALES:
         if whole >= size:
             rest = whole % size // small_size
-            return f"{whole // size}{unit} {rest}{small_unit}" if rest else f"{whole // size}{unit}"
+            return f"{whole // size}{unit} {rest}{small_unit}" if rest and units > 1 else f"{whole // size}{unit}"
     return f"{whole}s"
 
 
-def relative(value: datetime, now: datetime) -> str:
+def relative(value: datetime, now: datetime, *, units: int = 2) -> str:
     """`in 29s`, `2h 10m ago`, `now`."""
     ahead = (value - now).total_seconds()
     if abs(ahead) < 0.5:
         return "now"
-    return f"in {duration(ahead)}" if ahead > 0 else f"{duration(-ahead)} ago"
+    return f"in {duration(ahead, units=units)}" if ahead > 0 else f"{duration(-ahead, units=units)} ago"
 
 
 def short(value: datetime, now: datetime) -> str:
-    """A moment in a table's cell: the relative form, and the time of day or the date, UTC."""
-    universal = value.astimezone(UTC)
+    """A moment in a table's cell: the relative form in one unit, and the time of day or the date, UTC."""
     near = abs((value - now).total_seconds()) < 43_200
-    return f"{relative(value, now)}, {universal:%H:%M:%S}" if near else f"{relative(value, now)}, {universal:%Y-%m-%d}"
+    absolute = f"{value.astimezone(UTC):%H:%M:%S}" if near else f"{value.astimezone(UTC):%Y-%m-%d}"
+    return f"{relative(value, now, units=1)} {absolute}"
 
 
 def full(value: datetime, now: datetime) -> str:

@@ -25,12 +25,17 @@ Item = Mapping[str, Any]
 
 
 def grid(*headings: str) -> Table:
-    """An unframed table; the last column takes what is left of the line."""
+    """An unframed table; only the last column gives way where the line is too short, see `cut`."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for place, heading in enumerate(headings):
-        last = place == len(headings) - 1
-        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=1 if last else None)
+    for heading in headings[:-1]:
+        table.add_column(heading, no_wrap=True)
+    table.add_column(headings[-1])
     return table
+
+
+def cut(text: str, style: str = "") -> Text:
+    """Text of a last column: one line, cut where the line ends."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def facts(pairs: Sequence[tuple[str, RenderableType | None]]) -> Table:
@@ -70,6 +75,11 @@ def destination(target: Item) -> str:
     return " ".join(str(value) for value in (target.get("type"), target.get("arn") or target.get("queue_url")) if value)
 
 
+def _place(target: Item) -> str:
+    """The destination in a table's cell: what tells one from another comes first."""
+    return destination(target).partition("://")[2] or destination(target)
+
+
 def jobs(items: Sequence[Item], now: datetime) -> RenderableType:
     """A listing of jobs: what each waits for, or when it ended."""
     if not items:
@@ -77,7 +87,7 @@ def jobs(items: Sequence[Item], now: datetime) -> RenderableType:
     table = grid("ID", "STATUS", "WHEN", "TARGET")
     for job in items:
         moment = job.get("completed_at") or job.get("next_run_at") or job.get("scheduled_at")
-        table.add_row(job["id"], status(job["status"]), _short(moment, now), destination(job["target"]))
+        table.add_row(job["id"], status(job["status"]), _short(moment, now), cut(_place(job["target"])))
     return table
 
 
@@ -118,7 +128,7 @@ def executions(items: Sequence[Item], now: datetime) -> RenderableType:
             times.duration(max(0.0, (began - due).total_seconds())) if began and due else "-",
             times.duration((ended - began).total_seconds()) if began and ended else "-",
             str(each.get("http_status") or "-"),
-            Text(each.get("error") or "", style="red"),
+            Text(each.get("error") or "", style="red", overflow="fold"),
         )
     return table
 
@@ -135,7 +145,7 @@ def templates(items: Sequence[Item]) -> RenderableType:
         return Text("no templates", style="dim")
     table = grid("ID", "STATE", "SCHEDULE", "NAME")
     for each in items:
-        table.add_row(each["id"], flag(each["active"], "active", "paused"), _rhythm(each), each["name"])
+        table.add_row(each["id"], flag(each["active"], "active", "paused"), _rhythm(each), cut(each["name"]))
     return table
 
 
@@ -178,7 +188,7 @@ def merchants(items: Sequence[Item]) -> RenderableType:
     table = grid("ID", "WEIGHT", "AT ONCE", "PER S", "NAME")
     for each in items:
         limits = (str(each[name] or "-") for name in ("max_concurrency", "rate_limit_per_second"))
-        table.add_row(each["id"], str(each["weight"]), *limits, each["name"])
+        table.add_row(each["id"], str(each["weight"]), *limits, cut(each["name"]))
     return table
 
 
@@ -189,7 +199,7 @@ def keys(items: Sequence[Item], now: datetime) -> RenderableType:
     table = grid("ID", "STATE", "ENV", "LAST USED", "NAME")
     for each in items:
         table.add_row(
-            each["id"], Text(each["state"]), each["environment"], _short(each["last_used_at"], now), each["name"]
+            each["id"], each["state"], each["environment"], _short(each["last_used_at"], now), cut(each["name"])
         )
     return table
 

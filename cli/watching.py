@@ -60,7 +60,7 @@ def pause_seconds(job: Answer, now: datetime, give_up_at: datetime | None) -> fl
 
 @contextmanager
 def _view(out: Output) -> Iterator[Callable[[Answer, list[Answer]], None]]:
-    """For people a page that is redrawn in place and stays at the end; for machines a line whenever something changed."""
+    """For people a page that is redrawn in place and stays; for machines a line whenever something changed."""
     if not out.json:
         with Live(console=out.console, auto_refresh=False) as live:
             yield lambda job, attempts: live.update(views.job(job, utc_now(), attempts), refresh=True)

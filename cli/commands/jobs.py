@@ -14,7 +14,7 @@ from scheduler_core.domain.lifecycle import JobStatus, ScheduleType
 
 app: Final = typer.Typer(help="Deliveries, once at a time.", no_args_is_help=True)
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", callback=inputs.segment)]
 
 
 class Kind(StrEnum):

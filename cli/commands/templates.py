@@ -12,7 +12,7 @@ from scheduler_core.clock import utc_now
 
 app: Final = typer.Typer(help="Jobs again and again, by cron or interval.", no_args_is_help=True)
 
-TemplateId = Annotated[str, typer.Argument(metavar="TEMPLATE", help="The template's id.")]
+TemplateId = Annotated[str, typer.Argument(metavar="TEMPLATE", help="The template's id.", callback=inputs.segment)]
 Cron = Annotated[str | None, typer.Option(help="5 fields, or 6 with seconds first.")]
 Every = Annotated[str | None, typer.Option(metavar="30s|5m|2h|1d", help="An interval, instead of --cron.")]
 Timezone = Annotated[str | None, typer.Option(help="An IANA name such as Europe/Berlin; UTC if not given.")]
@@ -133,7 +133,7 @@ def preview(
     query = {"count": count, "after": None if after is None else inputs.when(after, utc_now(), "--after")}
     with api.client() as client:
         if template is not None:
-            runs = client.get(f"/templates/{template}/preview", **query)
+            runs = client.get(f"/templates/{inputs.segment(template)}/preview", **query)
         else:
             runs = client.call("POST", "/templates/preview", query=query, body=schedule)
     api.out.show(runs, lambda answer: views.preview(answer["items"], utc_now()))
