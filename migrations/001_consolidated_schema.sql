@@ -228,9 +228,13 @@ BEGIN
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL; -- roles belong to the whole server: another database has made it
         END;
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
-            EXECUTE format('GRANT %I TO %I', wanted, current_user);
-        END IF;
+        BEGIN
+            EXECUTE format('GRANT %I TO %I', wanted, current_user); -- making a role does not mean that one may act as it
+        EXCEPTION WHEN insufficient_privilege THEN
+            IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
+                RAISE;
+            END IF;
+        END;
     END LOOP;
 END
 $$;
@@ -275,7 +279,8 @@ CREATE FUNCTION lowest_id(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTABL
 COMMENT ON FUNCTION lowest_id IS 'the smallest UUIDv7 that can be made at a moment';
 
 CREATE FUNCTION add_partitions(wanted_from timestamptz, wanted_to timestamptz) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET timezone = 'UTC' AS $$
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = public, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
 DECLARE
     parent text;
     part text;
@@ -304,7 +309,8 @@ $$;
 COMMENT ON FUNCTION add_partitions IS 'makes the weeks'' partitions that are missing in a span; answers how many';
 
 CREATE FUNCTION drop_partitions(keep_from timestamptz, most_survivors integer) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET timezone = 'UTC' AS $$
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = public, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s' AS $$
 DECLARE
     old_week text;
     survivors uuid[];

@@ -48,7 +48,9 @@ def store_merchant(database_url: str, **columns: Any) -> UUID:
     return merchant_id
 
 
-def store_jobs(database_url: str, merchant_id: UUID, count: int = 1, *, now: datetime = NOW, **columns: Any) -> list[UUID]:
+def store_jobs(
+    database_url: str, merchant_id: UUID, count: int = 1, *, now: datetime = NOW, **columns: Any
+) -> list[UUID]:
     """Jobs in the database, pending and due at `now` unless `columns` say otherwise."""
     ids = [new_id(now) for _ in range(count)]
     given = {

@@ -124,7 +124,8 @@ def test_i3_a_cancelled_jobs_result_is_refused(database: Database, database_url:
     [job] = claim(database, merchant, [job_id])
     with database.transaction() as connection:
         connection.execute(
-            "UPDATE jobs SET status = 'cancelled', lease_expires_at = NULL, completed_at = %s WHERE id = %s", (NOW, job_id)
+            "UPDATE jobs SET status = 'cancelled', lease_expires_at = NULL, completed_at = %s WHERE id = %s",
+            (NOW, job_id),
         )
     with database.transaction() as connection:
         assert claims.extend_leases(connection, [job], now=NOW, lease=LEASE) == set()

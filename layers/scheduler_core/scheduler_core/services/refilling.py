@@ -16,6 +16,8 @@ from scheduler_core.storage.database import Database
 
 PAGE = 5_000
 LIGHT_PAGE = 2_000
+HEAVY_SHARE = 4
+"""A merchant is heavy if it takes more than one part in so many of what was read."""
 DUTY_SECONDS = 5.0
 _BEGINNING = claims.Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
@@ -75,7 +77,7 @@ class Refiller:
             place = claims.Place(page[-1].due_at, page[-1].job_id)
             if announced >= self._room:
                 break
-        heavy = [merchant for merchant, count in seen.items() if count > LIGHT_PAGE]
+        heavy = [merchant for merchant, count in seen.items() if count * HEAVY_SHARE > announced]
         light = self._page(place, until, LIGHT_PAGE, skipped=heavy)
         must_invoke |= self._queue.announce(now, light)
         self._queue.mark_filled((place.due_at, place.job_id))

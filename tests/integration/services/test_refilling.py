@@ -1,0 +1,92 @@
+"""Filling the ready set from PostgreSQL."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from redis import Redis
+
+from scheduler_core.domain.jobs import MerchantLimits
+from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.services.refilling import Refiller
+from scheduler_core.settings import QueueSettings
+from scheduler_core.storage.database import Database, Role
+from tests.builders import NOW, seconds, store_jobs, store_merchant
+
+
+@pytest.fixture
+def queue(redis_url: str) -> Iterator[ReadySet]:
+    queue = ReadySet.connect(QueueSettings(redis_url=redis_url))  # type: ignore[arg-type]
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url, Role.WORKER)
+    yield database
+    database.close()
+
+
+def refiller(database: Database, queue: ReadySet, room: int = 50_000) -> Refiller:
+    return Refiller(database, queue, horizon=timedelta(seconds=90), room=room, holder="test")
+
+
+def test_what_falls_due_within_the_horizon_is_announced(database: Database, database_url: str, queue: ReadySet) -> None:
+    merchant = store_merchant(database_url)
+    store_jobs(database_url, merchant, 3, next_run_at=NOW - seconds(5))
+    store_jobs(database_url, merchant, 2, next_run_at=NOW + seconds(89))
+    store_jobs(database_url, merchant, 4, next_run_at=NOW + seconds(91))
+    refill = refiller(database, queue).from_the_start(NOW)
+    assert (refill.announced, refill.complete, refill.must_invoke) == (5, True, True)
+    assert queue.depth(NOW).size == 5
+
+
+def test_i1_a_flushed_set_is_filled_again_with_everything(
+    database: Database, database_url: str, queue: ReadySet, redis_url: str
+) -> None:
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, 50)
+    refiller(database, queue).from_the_start(NOW)
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+    refiller(database, queue).from_the_start(NOW)
+    queue.set_terms([(MerchantLimits(merchant_id=merchant), True)])
+    popped = queue.pop(NOW, executor="one", token="t", most=100)
+    assert sorted(job for _, job in popped.hints) == sorted(ids)
+
+
+def test_filling_twice_doubles_nothing(database: Database, database_url: str, queue: ReadySet) -> None:
+    store_jobs(database_url, store_merchant(database_url), 20)
+    for _ in range(3):
+        refiller(database, queue).from_the_start(NOW)
+    assert queue.depth(NOW).size == 20
+
+
+def test_a_backlog_larger_than_the_room_is_filled_piece_by_piece(
+    database: Database, database_url: str, queue: ReadySet
+) -> None:
+    """I8: one filling reads no more than there is room for, and the next goes on behind it."""
+    store_jobs(database_url, store_merchant(database_url), 250, next_run_at=NOW)
+    first = refiller(database, queue, room=100).from_the_start(NOW)
+    assert (first.announced, first.complete) == (100, False)
+    while not (last := refiller(database, queue, room=100).further(NOW)).complete:
+        pass
+    assert queue.depth(NOW).size == 250
+    assert last.complete
+
+
+def test_a_large_backlog_does_not_keep_others_out(database: Database, database_url: str, queue: ReadySet) -> None:
+    large, small = store_merchant(database_url), store_merchant(database_url)
+    store_jobs(database_url, large, 3_000, next_run_at=NOW - seconds(60))
+    store_jobs(database_url, small, 5, next_run_at=NOW)
+    refiller(database, queue, room=2_500).from_the_start(NOW)
+    queue.set_terms([(MerchantLimits(merchant_id=merchant), True) for merchant in (large, small)])
+    got = Counter(merchant for merchant, _ in queue.pop(NOW, executor="one", token="t", most=20).hints)
+    assert got[small] == 5
+
+
+def test_one_fills_at_a_time(database: Database, database_url: str, queue: ReadySet) -> None:
+    assert queue.take_duty("refill", "somebody else", seconds=5)
+    assert refiller(database, queue).from_the_start(NOW).busy
