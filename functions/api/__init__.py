@@ -1,0 +1,1 @@
+"""The REST API: jobs, templates, statistics, health."""

@@ -1,0 +1,150 @@
+"""From a body to a job that can be stored: what pydantic cannot say about it, and whether its target is allowed."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Final
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from api import wiring
+from api.faults import BodyTooLargeError, Fault, InvalidRequestError
+from api.schemas.jobs import JobCreate, Retry
+from api.schemas.targets import AwsTarget, HttpTarget, target_text
+from scheduler_core.domain.errors import TargetRefusedError
+from scheduler_core.domain.ids import ENTROPY_BYTES, uuid7
+from scheduler_core.domain.jobs import MAX_PAYLOAD_BYTES, NewJob, RetryPolicy
+from scheduler_core.domain.lifecycle import ScheduleType
+from scheduler_core.storage import merchants
+
+_TYPES: Final = {kind.value: kind for kind in ScheduleType}
+_ESCAPED_NUL: Final = b"\\u0000"
+
+
+def new_ids(now: datetime, count: int, entropy: bytes) -> list[UUID]:
+    """`count` ids made at `now`, ascending, from `ENTROPY_BYTES` random bytes for each."""
+    return sorted(uuid7(now, entropy[at * ENTROPY_BYTES :]) for at in range(count))
+
+
+def new_job(body: JobCreate, job_id: UUID, merchant_id: UUID, now: datetime) -> NewJob:
+    """The job that `body` asks for at `now`. Raises InvalidRequestError, BodyTooLargeError."""
+    scheduled_at = _scheduled_at(body, now)
+    faults = [*_timing_faults(body, max(scheduled_at, now)), *_polling_faults(body), *retry_faults(body.retry)]
+    if faults:
+        raise InvalidRequestError(*faults)
+    return NewJob(
+        id=job_id,
+        merchant_id=merchant_id,
+        schedule_type=_TYPES[body.schedule_type],
+        scheduled_at=scheduled_at,
+        expires_at=body.expires_at,
+        priority=body.priority,
+        max_retries=body.max_retries,
+        retry=retry_policy(body.retry),
+        timeout_seconds=body.timeout_seconds,
+        interval_seconds=body.interval_seconds,
+        max_attempts=body.max_attempts,
+        target=target_text(body.target),
+        payload=payload_text(body.payload),
+        metadata=metadata_text(body.metadata),
+        reference_id=body.reference_id,
+    )
+
+
+def _scheduled_at(body: JobCreate, now: datetime) -> datetime:
+    if body.scheduled_at is not None:
+        return body.scheduled_at
+    return now if body.delay_seconds is None else now + timedelta(seconds=body.delay_seconds)
+
+
+def _timing_faults(body: JobCreate, due_at: datetime) -> Iterable[Fault]:
+    if body.scheduled_at is not None and body.delay_seconds is not None:
+        yield Fault("cannot be given together with scheduled_at", pointer="/delay_seconds")
+    if body.expires_at is not None and body.expires_at <= due_at:
+        yield Fault("should lie after the due time", pointer="/expires_at")
+
+
+def _polling_faults(body: JobCreate) -> Iterable[Fault]:
+    if body.schedule_type == "polling":
+        if body.interval_seconds is None:
+            yield Fault("is required for a polling job", pointer="/interval_seconds")
+        return
+    if body.interval_seconds is not None:
+        yield Fault("is for polling jobs only", pointer="/interval_seconds")
+    if body.max_attempts is not None:
+        yield Fault("is for polling jobs only", pointer="/max_attempts")
+
+
+def retry_faults(retry: Retry) -> Iterable[Fault]:
+    """What is wrong with a retry policy as a whole."""
+    if retry.initial_seconds > retry.max_seconds:
+        yield Fault("should not lie below initial_seconds", pointer="/retry/max_seconds")
+
+
+@lru_cache(maxsize=1_024)
+def retry_policy(retry: Retry) -> RetryPolicy:
+    """The policy that a body's `retry` means."""
+    return RetryPolicy(
+        initial_seconds=retry.initial_seconds, max_seconds=retry.max_seconds, multiplier=retry.multiplier
+    )
+
+
+def payload_text(payload: object) -> str | None:
+    """The payload as JSON text; None for null. Raises BodyTooLargeError, InvalidRequestError."""
+    if payload is None:
+        return None
+    raw = to_json(payload)
+    if len(raw) > MAX_PAYLOAD_BYTES:
+        raise BodyTooLargeError(f"a payload has at most {MAX_PAYLOAD_BYTES} bytes")
+    if _ESCAPED_NUL in raw and _holds_nul(payload):
+        raise InvalidRequestError(Fault("should not contain the character NUL", pointer="/payload"))
+    return raw.decode()
+
+
+def metadata_text(metadata: dict[str, str]) -> str:
+    """Metadata as JSON text."""
+    return to_json(metadata).decode() if metadata else "{}"
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(held) for key, held in value.items())
+    return isinstance(value, list) and any(_holds_nul(held) for held in value)
+
+
+def target_faults(merchant_id: UUID, targets: Sequence[HttpTarget | AwsTarget]) -> list[Fault | None]:
+    """For each target why it is not allowed, or None: a forbidden address, an ARN that is not the merchant's to use.
+
+    Names are looked up side by side, in bounded time. Raises DatabaseUnavailableError.
+    """
+    urls = [target.url for target in targets if isinstance(target, HttpTarget)]
+    refusals = iter(wiring.target_guard().check_urls(urls)) if urls else iter(())
+    patterns: list[str] = []
+    if len(urls) < len(targets):
+        with wiring.database().of_merchant(merchant_id) as connection:
+            patterns = merchants.target_arns_allowed(connection, merchant_id)
+    return [
+        _url_fault(next(refusals)) if isinstance(target, HttpTarget) else _arn_fault(target, patterns)
+        for target in targets
+    ]
+
+
+def require_allowed(merchant_id: UUID, target: HttpTarget | AwsTarget) -> None:
+    """Raises InvalidRequestError where the target is not allowed."""
+    (fault,) = target_faults(merchant_id, [target])
+    if fault is not None:
+        raise InvalidRequestError(fault)
+
+
+def _url_fault(refused: TargetRefusedError | None) -> Fault | None:
+    return None if refused is None else Fault(str(refused), pointer="/target/url")
+
+
+def _arn_fault(target: AwsTarget, patterns: Iterable[str]) -> Fault | None:
+    if any(fnmatchcase(target.arn, pattern) for pattern in patterns):
+        return None
+    return Fault("is not among the ARNs that this merchant may use as targets", pointer="/target/arn")

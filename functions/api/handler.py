@@ -1,0 +1,22 @@
+"""The API function: one request of the HTTP API (payload format 2.0) in, one response out."""
+
+from functools import cache
+from typing import Any
+
+from api.app import Api
+
+
+@cache
+def app() -> Api:
+    """The resolver with every route, made once for each Lambda environment."""
+    from api.routes import docs, health, jobs, stats
+
+    api = Api()
+    for resource in (jobs, stats, health, docs):
+        api.include_router(resource.router)
+    return api
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Serve one request."""
+    return app().resolve(event, context)

@@ -1,0 +1,3 @@
+-- name: ping
+-- purpose: find out whether the database answers
+SELECT 1
