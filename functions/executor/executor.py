@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from psycopg.errors import DeadlockDetected
-from scheduler_core.delivery.courier import Parcel
+from scheduler_core.delivery.parcels import Parcel
 
 from executor.merchant_book import MerchantBook
 from executor.roster import Roster
