@@ -50,6 +50,7 @@ def test_headers_that_belong_to_the_connection_or_to_us_are_left_out() -> None:
         ({"type": "http", "url": "http://a.example", "headers": {"x": 1}}, "cannot be sent"),
         ({"type": "sqs"}, "ARN cannot be read"),
         ({"type": "sqs", "arn": "arn:aws:sqs:::orders"}, "ARN cannot be read"),
+        ({"type": "sqs", "arn": QUEUE.replace("eu-central-1", "evil.example/#")}, "ARN cannot be read"),
         ({"type": "sqs", "arn": QUEUE.replace(":sqs:", ":sns:")}, "not one of sqs"),
         ({"type": "sqs", "arn": QUEUE, "message_group_id": 7}, "options are not text"),
     ],

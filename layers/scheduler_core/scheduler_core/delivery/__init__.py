@@ -1,0 +1,1 @@
+"""Speaks to the targets: HTTP through libcurl, AWS through boto3."""

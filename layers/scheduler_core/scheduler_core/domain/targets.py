@@ -1,6 +1,7 @@
 """What a stored target says: an HTTP request to make, or an AWS resource to hand the payload to."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,8 @@ OWN_HEADERS: Final = frozenset(
 """Headers that no producer sets: they belong to the connection, and a stray one would break its framing."""
 OWN_PREFIXES: Final = ("webhook-", "x-scheduler-")
 _ARN_PARTS: Final = 6
+_REGION: Final = re.compile("[a-z0-9-]{1,40}")
+"""It becomes part of a host name."""
 
 
 class AwsService(StrEnum):
@@ -129,7 +132,7 @@ def _is_token(name: str) -> bool:
 def _aws(service: AwsService, stored: dict[str, Any]) -> AwsTarget:
     arn = stored.get("arn")
     pieces = arn.split(":", _ARN_PARTS - 1) if isinstance(arn, str) else []
-    if len(pieces) != _ARN_PARTS or pieces[0] != "arn" or not all(pieces[1:]):
+    if len(pieces) != _ARN_PARTS or pieces[0] != "arn" or not all(pieces[1:]) or not _REGION.fullmatch(pieces[3]):
         raise ValueError("the target's ARN cannot be read")
     parts = Arn(*pieces[1:])
     if parts.service != _SERVICE_IN_ARN[service]:
