@@ -69,7 +69,7 @@ class ApiClient:
             raise CommandError(
                 ExitCode.NOT_AUTHORISED,
                 "No API key.",
-                "Set SCHEDULER_API_KEY, give --api-key, or start `scheduler dev` in this folder.",
+                "Set SCHEDULER_API_KEY, give --api-key, or start `scheduler dev`.",
             )
         params = {name: value for name, value in (query or {}).items() if value not in (None, [], ())}
         with _translated(self._address.url):

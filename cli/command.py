@@ -22,21 +22,21 @@ ApiUrl = Annotated[
     str | None,
     typer.Option(
         "--api-url", envvar="SCHEDULER_URL", rich_help_panel=CONNECTION,
-        help="Where the API is. Without it: the stack that runs in this folder, else http://127.0.0.1:3000.",
+        help="Where the API is. Without it: the stack that runs in this checkout, else http://127.0.0.1:3000.",
     ),
 ]  # fmt: skip
 ApiKey = Annotated[
     str | None,
     typer.Option(
         "--api-key", envvar="SCHEDULER_API_KEY", rich_help_panel=CONNECTION,
-        help="The API key. Without it: the demo key of the stack that runs in this folder.",
+        help="The API key. Without it: the demo key of the stack that runs in this checkout.",
     ),
 ]  # fmt: skip
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
         "--database-url", envvar="DATABASE_URL", rich_help_panel=CONNECTION,
-        help="PostgreSQL, as the owner of the schema. Without it: the database of the stack that runs in this folder.",
+        help="PostgreSQL, as the owner of the schema. Without it: that of the stack of this checkout.",
     ),
 ]  # fmt: skip
 
@@ -60,7 +60,7 @@ class DatabaseSession:
     url: str
 
     def signing_key(self) -> bytes:
-        """The installation's key, from SIGNING_KEY or the stack that runs in this folder."""
+        """The installation's key, from SIGNING_KEY or the stack that runs in this checkout."""
         return signing_key()
 
 

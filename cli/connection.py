@@ -1,4 +1,4 @@
-"""Where to connect: what was given, else the development stack that runs in this folder, else the default."""
+"""Where to connect: what was given, else the development stack of this checkout, else the default."""
 
 import json
 import os
@@ -10,13 +10,13 @@ from cli.client import ApiAddress
 from cli.exits import CommandError, ExitCode
 
 DEFAULT_URL: Final = "http://127.0.0.1:3000"
-DATA_FOLDER: Final = Path(".data")
+DATA_FOLDER: Final = Path(__file__).resolve().parents[1] / ".data"
 STACK_FILE: Final = "stack.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningStack:
-    """What `scheduler dev` leaves in its folder while it runs."""
+    """What `scheduler dev` leaves in its data folder while it runs."""
 
     api_url: str
     api_key: str
@@ -58,7 +58,7 @@ def database_address(url: str | None) -> str:
         raise CommandError(
             ExitCode.UNAVAILABLE,
             "No database is known.",
-            "Set DATABASE_URL, give --database-url, or start `scheduler dev` in this folder.",
+            "Set DATABASE_URL, give --database-url, or start `scheduler dev`.",
         )
     return stack.database_url
 

@@ -15,8 +15,8 @@ from cli.output import report
 
 _USAGE: Final = "scheduler COMMAND [ARGS]...     scheduler COMMAND --help"
 _ENVIRONMENT: Final = {
-    "SCHEDULER_URL": "the API; without it the stack that runs in this folder, else http://127.0.0.1:3000",
-    "SCHEDULER_API_KEY": "the API key; without it the demo key of the stack that runs in this folder",
+    "SCHEDULER_URL": "the API; without it the stack that runs in this checkout, else http://127.0.0.1:3000",
+    "SCHEDULER_API_KEY": "the API key; without it the demo key of the stack that runs in this checkout",
     "DATABASE_URL": "PostgreSQL, for migrate, merchants and keys",
     "SIGNING_KEY": "the installation's key, for webhook secrets",
 }

@@ -53,7 +53,7 @@ def report(error: CommandError, *, as_json: bool) -> None:
         return
     console = stderr()
     console.print(Text.assemble(("error: ", "bold red"), error.title))
-    if error.detail:
+    if error.detail and not error.faults:  # the faults say it all
         console.print(Text(f"  {error.detail}"))
     for place, detail in error.faults:
         console.print(Text.assemble("  ", (place or "(the whole body)", "bold"), "  ", detail))

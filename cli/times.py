@@ -50,9 +50,11 @@ def duration(span_seconds: float, *, units: int = 2) -> str:
         return f"{span_seconds:.1f}s"
     whole = round(span_seconds)
     for size, unit, small_size, small_unit in _SCALES:
+        if units == 1 and whole >= size - small_size / 2:
+            return f"{round(whole / size)}{unit}"
         if whole >= size:
             rest = whole % size // small_size
-            return f"{whole // size}{unit} {rest}{small_unit}" if rest and units > 1 else f"{whole // size}{unit}"
+            return f"{whole // size}{unit} {rest}{small_unit}" if rest else f"{whole // size}{unit}"
     return f"{whole}s"
 
 

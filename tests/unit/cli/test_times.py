@@ -71,7 +71,8 @@ def test_a_moment_is_shown_relative_to_now() -> None:
 
 def test_a_cell_has_the_relative_and_the_absolute_time() -> None:
     assert times.short(NOW + timedelta(seconds=29), NOW) == "in 29s 09:14:34"
-    assert times.short(NOW - timedelta(minutes=5, seconds=30), NOW) == "5m ago 09:08:35"
+    assert times.short(NOW + timedelta(seconds=3_599), NOW) == "in 1h 10:14:04"
+    assert times.short(NOW - timedelta(minutes=5, seconds=30), NOW) == "6m ago 09:08:35"
     assert times.short(NOW + timedelta(days=3), NOW) == "in 3d 2026-11-26"
 
 
