@@ -49,6 +49,7 @@ class Invoker:
         self._reports = reports
         self._retry_delays = tuple(retry_delays)
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to work through asynchronous invocations."""
@@ -71,19 +72,19 @@ class Invoker:
         return queued.request_id
 
     async def stop(self) -> None:
-        """Forget what is queued and end every process."""
+        """Forget what is queued and end every process; what runs may come to its end."""
+        self._stopping = True
+        await asyncio.gather(*(pool.stop() for pool in self.pools.values()))
         for task in self._tasks:
             task.cancel()
-        stopping = [asyncio.create_task(pool.stop()) for pool in self.pools.values()]
-        await asyncio.gather(*stopping)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _work_through(self, name: str) -> None:
         queue, pool = self._queues[name], self.pools[name]
-        while True:
+        while not self._stopping:
             queued = await queue.get()
             result = await pool.invoke(queued.event, queued.request_id)
-            if result.error is not None:
+            if result.error is not None and not self._stopping:
                 self._retry(name, queued, result)
 
     def _retry(self, name: str, queued: _Queued, result: Result) -> None:

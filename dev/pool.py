@@ -21,6 +21,7 @@ from scheduler_core.clock import monotonic
 _LONGEST_LINE = 1_048_576
 _GRACE_SECONDS = 2.0
 _INIT_SECONDS = 30.0
+_STOPPED: Mapping[str, Any] = {"errorType": "Sandbox.Stopped", "errorMessage": "the stack is being stopped"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +86,16 @@ class Sandbox:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
+    def close(self) -> None:
+        """Close our end of the channel: for an idle process that is the sign to leave."""
+        if self._writer is None:
+            self._channel.close()
+        else:
+            self._writer.close()
+
     async def stop(self) -> None:
         """Ask it to end; a handler with an ending of its own has about 2 s for it."""
-        if self._writer is not None:
-            self._writer.close()
+        self.close()
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         try:
@@ -131,6 +138,7 @@ class Pool:
     async def warm(self) -> None:
         """Have one process ready."""
         if not self._all and not self._starting:
+            self._starting += 1
             await self._start()
 
     async def invoke(self, event: object, request_id: str) -> Result:
@@ -153,8 +161,8 @@ class Pool:
     async def stop(self) -> None:
         """End all processes."""
         self._stopped = True
-        for waiter in self._waiting:
-            waiter.cancel()
+        while waiter := self._next_waiter():
+            waiter.set_result(_STOPPED)
         await asyncio.gather(*(sandbox.stop() for sandbox in self._all))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -163,6 +171,8 @@ class Pool:
             sandbox = self._idle.pop()  # the last used one: the others can then be reaped
             if sandbox.lives:
                 return sandbox
+        if self._stopped:
+            return _STOPPED
         waiter: asyncio.Future[Sandbox | Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._grow()
@@ -171,10 +181,11 @@ class Pool:
     def _grow(self) -> None:
         # One at a time: a burst that the present ones can serve does not start a crowd.
         if self._waiting and not self._starting and len(self._all) < self.cap and not self._stopped:
+            self._starting += 1
             self._spawn(self._start())
 
     async def _start(self) -> None:
-        self._starting += 1
+        # Whoever calls this has counted it already, so that nobody starts a second one meanwhile.
         try:
             sandbox = await self._launch()
             failure = await sandbox.ready()
@@ -214,6 +225,7 @@ class Pool:
     async def _watch(self, sandbox: Sandbox) -> None:
         await forward_lines(sandbox.process, self.function.name, self._reports)
         code = await sandbox.process.wait()
+        sandbox.close()
         self._all.discard(sandbox)
         if sandbox in self._idle:
             self._idle.remove(sandbox)

@@ -48,7 +48,7 @@ def main() -> None:
     try:
         handler = _load(os.environ["_HANDLER"])
     except Exception as error:  # noqa: BLE001 - whatever an import raises is the answer
-        traceback.print_exc()
+        _print(error)
         channel.sendall(frames.pack({"error": _described(error)}))
         sys.exit(1)
     try:
@@ -71,8 +71,7 @@ def _answer(handler: Handler, invocation: dict[str, Any]) -> bytes:
     try:
         return frames.pack({"result": handler(invocation["event"], context)})
     except Exception as error:  # noqa: BLE001 - a handler's failure is the invocation's result
-        print(f"[ERROR] {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 - as Lambda logs it
-        traceback.print_exc()
+        _print(error)
         return frames.pack({"error": _described(error) | {"requestId": context.aws_request_id}})
     finally:
         sys.stdout.flush()
@@ -83,8 +82,18 @@ def _described(error: Exception) -> dict[str, Any]:
     return {
         "errorType": type(error).__name__,
         "errorMessage": str(error),
-        "stackTrace": traceback.format_tb(error.__traceback__),
+        "stackTrace": traceback.format_list(_frames(error)),
     }
+
+
+def _print(error: Exception) -> None:
+    sys.stderr.write(f"[ERROR] {type(error).__name__}: {error}\n{''.join(traceback.format_list(_frames(error)))}")
+
+
+def _frames(error: Exception) -> list[traceback.FrameSummary]:
+    """Where it happened, without what is ours or the import system's."""
+    machinery = (__file__, "importlib")
+    return [f for f in traceback.extract_tb(error.__traceback__) if not any(name in f.filename for name in machinery)]
 
 
 if __name__ == "__main__":

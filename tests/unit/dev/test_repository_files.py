@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 from pydantic_core import PydanticUndefined
 
-from scheduler_core import settings as core
 from scheduler_core.settings import _Settings
 
 ROOT = Path(__file__).parents[3]
@@ -22,11 +21,11 @@ def _documented() -> dict[str, str | None]:
 
 
 def _settings() -> dict[str, Any]:
-    assert core.DatabaseSettings
     for path in (ROOT / "functions").glob("*/*.py"):
         if re.search(r"^class \w+Settings\(", path.read_text(encoding="utf-8"), re.MULTILINE):
             importlib.import_module(f"{path.parent.name}.{path.stem}")
-    classes, found = [_Settings], {}
+    classes: list[type[_Settings]] = [_Settings]
+    found: dict[str, Any] = {}
     while classes:
         each = classes.pop()
         classes += each.__subclasses__()
