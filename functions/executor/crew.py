@@ -6,8 +6,6 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-from scheduler_core.delivery.courier import Courier
-
 from executor.executor import Executor
 from executor.heartbeat import Heartbeat
 from executor.journal import Journal
@@ -15,6 +13,7 @@ from executor.merchant_book import MerchantBook
 from executor.recorder import Recorder
 from executor.roster import Roster
 from executor.settings import ExecutorSettings
+from scheduler_core.delivery.courier import Courier
 from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
 from scheduler_core.invocation.lambda_invoker import InvocationError, LambdaInvoker

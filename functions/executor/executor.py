@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from psycopg.errors import DeadlockDetected
-from scheduler_core.delivery.parcels import Parcel
 
 from executor.merchant_book import MerchantBook
 from executor.roster import Roster
 from scheduler_core.clock import monotonic
+from scheduler_core.delivery.parcels import Parcel
 from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict, expiry_due
@@ -153,6 +153,7 @@ class Executor:
 
     def _pop(self, now: datetime) -> Popped:
         done, self._done = self._done, []
+        most_each, allowances = self._roster.allowances()
         try:
             return self._queue.pop(
                 now,
@@ -162,7 +163,8 @@ class Executor:
                 lead=self._lead,
                 hold=self._lease,
                 done=done,
-                left_out=self._roster.saturated_merchants(),
+                most_each=max(1, most_each),
+                allowances=allowances,
             )
         except QueueUnavailableError:
             self._done = done

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from uuid import UUID
 
-from scheduler_core.domain.fairness import saturated
+from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import ClaimedJob
 from scheduler_core.storage.claims import AttemptKey
 
@@ -53,10 +53,11 @@ class Roster:
         """How many more jobs may come on board."""
         return self._capacity - len(self._held)
 
-    def saturated_merchants(self) -> list[UUID]:
-        """Merchants that must not get more of the room for now."""
+    def allowances(self) -> tuple[int, dict[UUID, int]]:
+        """How many more jobs any merchant may get, and how many those may that hold some already."""
         with self._changed:
-            return saturated(self._of_merchant, self._capacity - len(self._held))
+            room = self.room()
+            return allowance(0, room), {merchant: allowance(held, room) for merchant, held in self._of_merchant.items()}
 
     def wait_for_room(self, least: int, seconds: float) -> bool:
         """Wait until there is room for `least` jobs, at most `seconds`; answers whether there is."""

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from redis import Redis
 
+from scheduler_core.clock import monotonic
 from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.jobs import MerchantLimits
 from scheduler_core.queueing.ready_set import Popped, ReadySet
@@ -42,6 +43,13 @@ def test_a_job_is_popped_when_it_is_due_and_not_before(queue: ReadySet) -> None:
     assert early.hints == []
     assert early.look_again_seconds == pytest.approx(0.5)
     assert pop(queue, at=2).hints == [(merchant, job)]
+
+
+def test_a_job_is_never_popped_a_fraction_of_a_millisecond_early(queue: ReadySet) -> None:
+    """The claim would refuse it, and the hint would be gone."""
+    queue.announce(NOW, hints(a_merchant(queue), [new_id()], due_at=NOW + seconds(1.0004)))
+    assert pop(queue, at=1.0003).hints == []
+    assert len(pop(queue, at=1.001).hints) == 1
 
 
 def test_a_job_is_popped_earlier_by_the_lead(queue: ReadySet) -> None:
@@ -112,12 +120,13 @@ def test_a_rate_limit_spreads_jobs_over_time(queue: ReadySet) -> None:
     assert sum(got) == pytest.approx(105, abs=2)
 
 
-def test_merchants_that_are_left_out_keep_their_turn(queue: ReadySet) -> None:
-    busy, idle = a_merchant(queue), a_merchant(queue)
-    mine, theirs = new_id(), new_id()
-    queue.announce(NOW, [*hints(busy, [mine]), *hints(idle, [theirs])])
-    assert jobs_of(pop(queue, token="a", left_out=[busy])) == [theirs]
-    assert jobs_of(pop(queue, token="b")) == [mine]
+def test_no_merchant_gets_more_than_it_is_allowed(queue: ReadySet) -> None:
+    full, half, free = (a_merchant(queue) for _ in range(3))
+    for merchant in (full, half, free):
+        queue.announce(NOW, hints(merchant, [new_id() for _ in range(20)]))
+    popped = pop(queue, token="a", most_each=15, allowances={full: 0, half: 4})
+    assert Counter(merchant for merchant, _ in popped.hints) == {half: 4, free: 15}
+    assert len(pop(queue, token="b").hints) == 60 - 19
 
 
 def test_a_merchant_without_terms_is_asked_for_first(queue: ReadySet) -> None:
@@ -177,14 +186,25 @@ def test_an_executor_stays_for_what_is_due_soon_and_leaves_otherwise(queue: Read
     assert queue.depth(NOW).executors == 0
 
 
-def test_a_sleeper_is_woken_by_something_earlier(queue: ReadySet) -> None:
+def test_a_sleeper_is_woken_by_something_earlier_and_by_nothing_later(queue: ReadySet) -> None:
     merchant = a_merchant(queue)
     pop(queue)
-    queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(30)))
-    queue.sleep(0.01)  # takes the wake-up of the first
-    queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(20)))
-    client: Redis = queue._redis
-    assert client.llen("{ts:0}:1:wake") == 1
+    queue.sleep(0.01)  # from now on it listens
+    queue.sleep(0.01)
+    for due, least, most in ((30, 0.0, 0.2), (40, 0.3, 0.4), (20, 0.0, 0.2)):
+        queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(due)))
+        started = monotonic()
+        queue.sleep(0.3)
+        assert least <= monotonic() - started < most
+
+
+def test_a_sleep_ends_on_time(queue: ReadySet) -> None:
+    queue.sleep(0.01)
+    queue.sleep(0.01)
+    for span in (0.003, 0.017, 0.052):
+        started = monotonic()
+        queue.sleep(span)
+        assert monotonic() - started == pytest.approx(span, abs=0.01)
 
 
 def test_room_is_bounded_and_the_rest_is_remembered(redis_url: str) -> None:

@@ -4,30 +4,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_core.domain.fairness import saturated
+from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.scaling import executors_to_invoke
-from tests.builders import new_id
 
 CAPACITY = 768
 
 
 def test_a_merchant_alone_fills_three_quarters() -> None:
-    merchant = new_id()
-    assert saturated({merchant: 575}, CAPACITY - 575) == []
-    assert saturated({merchant: 576}, CAPACITY - 576) == [merchant]
+    assert allowance(0, CAPACITY) == 576
+    assert allowance(576, CAPACITY - 576) == 0
+
+
+@given(st.integers(0, CAPACITY), st.integers(0, CAPACITY))
+def test_an_allowance_is_there_to_be_used_up_and_not_beyond(held: int, room: int) -> None:
+    more = allowance(held, room)
+    assert 0 <= more <= room
+    assert allowance(held + more, room - more) == 0
 
 
 @given(st.integers(1, 4))
 def test_there_is_room_for_a_newcomer_however_greedy_the_others_are(greedy: int) -> None:
-    held = {new_id(): 0 for _ in range(greedy)}
-    while True:
-        room = CAPACITY - sum(held.values())
-        blocked = set(saturated(held, room))
-        free = [merchant for merchant in held if merchant not in blocked]
-        if not free:
-            break
-        held[free[0]] += 1
-    assert CAPACITY - sum(held.values()) >= 1
+    held = [0] * greedy
+    while any(allowance(count, CAPACITY - sum(held)) for count in held):
+        for index, count in enumerate(held):
+            held[index] += allowance(count, CAPACITY - sum(held))
+    assert CAPACITY - sum(held) >= 1
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,11 @@ def milliseconds(moment: datetime) -> int:
     return (elapsed.days * 86_400 + elapsed.seconds) * 1_000 + elapsed.microseconds // 1_000
 
 
+def milliseconds_up(moment: datetime) -> int:
+    """Whole milliseconds since 1970, rounded up: the first at which `moment` has come."""
+    return milliseconds(moment) + (moment.microsecond % 1_000 > 0)
+
+
 def from_milliseconds(value: int) -> datetime:
     """The moment that lies `value` milliseconds after 1970."""
     return datetime.fromtimestamp(value // 1_000, UTC).replace(microsecond=value % 1_000 * 1_000)

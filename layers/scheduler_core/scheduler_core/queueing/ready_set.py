@@ -4,20 +4,22 @@ Everything here is a hint (I2) and may vanish at any moment (I1). All keys share
 cluster keeps a shard on one node; the `1` after it is the version of the layout. Needs Redis 6.2 or Valkey 7.2.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 import redis
 from redis.backoff import NoBackoff
+from redis.client import PubSub
 from redis.retry import Retry
 
 from scheduler_core.domain.errors import QueueUnavailableError
-from scheduler_core.domain.ids import milliseconds
+from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.settings import QueueSettings
 
@@ -65,6 +67,7 @@ class ReadySet:
         self._redis = client
         self._most = most
         self._base = base_key
+        self._ears: PubSub | None = None
         common = _script("common")
         self._announce = client.register_script(common + _script("announce"))
         self._pop = client.register_script(common + _script("pop"))
@@ -89,7 +92,7 @@ class ReadySet:
             for start in range(0, len(hints), ANNOUNCE_PAGE):
                 args: list[Any] = [milliseconds(now), self._most, wake_within // timedelta(milliseconds=1)]
                 for hint in hints[start : start + ANNOUNCE_PAGE]:
-                    args += (milliseconds(hint.due_at), f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}")
+                    args += (milliseconds_up(hint.due_at), f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}")
                 invoke, _ = self._announce(keys=[self._base], args=args)
                 must_invoke = must_invoke or bool(invoke)
         return must_invoke
@@ -121,12 +124,14 @@ class ReadySet:
         lead: timedelta = timedelta(),
         hold: timedelta = timedelta(seconds=30),
         done: Sequence[str] = (),
-        left_out: Iterable[UUID] = (),
+        most_each: int | None = None,
+        allowances: Mapping[UUID, int] = MappingProxyType({}),
     ) -> Popped:
         """Take up to `most` hints that are due by `now + lead`, fairly, and count `executor` as awake.
 
         The batch comes back to the set after `VISIBILITY_SECONDS` unless its `token` is among the `done` of a later
         call. `hold` is how long a place under a merchant's concurrency limit is kept without being held again.
+        No merchant gets more than `most_each` (None: no matter), or than its own allowance where it has one.
         """
         args: list[Any] = [
             milliseconds(now),
@@ -139,7 +144,8 @@ class ReadySet:
             hold // timedelta(milliseconds=1),
             len(done),
             *done,
-            *(merchant.hex for merchant in left_out),
+            most if most_each is None else most_each,
+            *(word for merchant, allowed in allowances.items() for word in (merchant.hex, allowed)),
         ]
         with _translated():
             members, look_again_ms, ready, rebuild, more, unknown = self._pop(keys=[self._base], args=args)
@@ -163,9 +169,19 @@ class ReadySet:
             pipe.execute()
 
     def sleep(self, seconds: float) -> None:
-        """Wait up to `seconds` (at most 1), or until something is announced that is due earlier than all the rest."""
+        """Wait up to `seconds` (at most 1), or until something is announced that is due earlier than all the rest.
+
+        Listens on a subscription and times itself: Redis ends a blocking pop at its own next tick, up to 0.1 s late.
+        """
         with _translated():
-            self._redis.blpop([f"{self._base}:wake"], timeout=min(max(seconds, 0.001), 1.0))
+            try:
+                if self._ears is None:
+                    self._ears = self._redis.pubsub(ignore_subscribe_messages=True)
+                    self._ears.subscribe(f"{self._base}:wake")
+                self._ears.get_message(timeout=min(seconds, 1.0))
+            except (redis.ConnectionError, redis.TimeoutError):
+                self._ears = None
+                raise
 
     def leave(self, now: datetime, *, executor: str, linger: timedelta) -> bool:
         """Whether `executor` may end, because nothing falls due within `linger`; if so it no longer counts as awake."""
@@ -276,6 +292,8 @@ class ReadySet:
 
     def close(self) -> None:
         """Give the connections back."""
+        if self._ears is not None:
+            self._ears.close()
         self._redis.close()
 
 

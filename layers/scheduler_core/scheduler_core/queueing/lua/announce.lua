@@ -24,8 +24,5 @@ local awake = redis.call('ZCOUNT', EXECUTORS, now, '+inf')
 if awake == 0 then
   return {redis.call('SET', WAKING, '1', 'NX', 'PX', 2000) and 1 or 0, left_out}
 end
-if (not head or earliest < head) and redis.call('LLEN', WAKE) < awake then
-  redis.call('LPUSH', WAKE, '1')
-  redis.call('PEXPIRE', WAKE, 5000)
-end
+if not head or earliest < head then redis.call('PUBLISH', WAKE, earliest) end
 return {0, left_out}

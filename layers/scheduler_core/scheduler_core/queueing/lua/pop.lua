@@ -1,6 +1,6 @@
 -- Pops a batch, fairly. A popped batch is kept under its token until the token is reported done, or comes back.
 -- ARGV: now_ms, lead_ms, most, executor, presence_ms, token, visibility_ms, hold_ms, number of done tokens, done tokens...,
---       merchants to leave out...
+--       the most for any merchant, then (merchant, the most for this one) pairs...
 -- Answers: [members, next look in ms from now or -1, ready count, 1 if the set must be rebuilt, 1 if PostgreSQL has more,
 --           merchants whose terms are unknown]
 local MOVE_MOST = 4000
@@ -12,8 +12,8 @@ for i = 10, 9 + done do
   redis.call('HDEL', POPPED, ARGV[i])
   redis.call('ZREM', POPPED_UNTIL, ARGV[i])
 end
-local left_out = {}
-for i = 10 + done, #ARGV do left_out[ARGV[i]] = true end
+local most_each, allowance = tonumber(ARGV[10 + done]), {}
+for i = 11 + done, #ARGV, 2 do allowance[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
 -- Batches whose executor never said what it did with them.
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', POPPED_UNTIL, '-inf', now, 'LIMIT', 0, 4)) do
@@ -38,8 +38,9 @@ while #members < most do
   local merchant = entry[1]
   if not merchant then break end
   local terms = redis.call('HMGET', TERMS .. merchant, 'weight', 'max_concurrency', 'rate', 'active')
-  local wanted = math.min(quantum, most - #members)
-  if left_out[merchant] then
+  local allowed = allowance[merchant] or most_each
+  local wanted = math.min(quantum, most - #members, allowed)
+  if wanted <= 0 then
     wanted = 0
     look_again_in(20)
   elseif not terms[1] then
@@ -70,6 +71,7 @@ while #members < most do
     local popped = redis.call('ZPOPMIN', READY .. merchant, wanted)
     local got = #popped / 2
     for i = 1, #popped, 2 do members[#members + 1] = popped[i] end
+    allowance[merchant] = allowed - got
     redis.call('DECRBY', COUNT, got)
     redis.call('SET', VTIME, entry[2])
     if got < wanted or redis.call('EXISTS', READY .. merchant) == 0 then

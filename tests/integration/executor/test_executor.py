@@ -1,0 +1,270 @@
+"""What one invocation of the executor does with what is due."""
+
+import time
+from collections import Counter
+from datetime import timedelta
+from io import StringIO
+from logging import StreamHandler
+from uuid import UUID
+
+import psycopg
+import pytest
+from redis import Redis
+from standardwebhooks import Webhook
+
+from scheduler_core.clock import utc_now
+from scheduler_core.domain.jobs import Hint, MerchantLimits
+from scheduler_core.observability.log import logger
+from scheduler_core.security.signing import merchant_secret, shown_secret
+from tests.builders import job_row, new_id, rows, seconds, store_jobs, store_merchant
+from tests.conftest import BreakablePostgres
+from tests.integration.executor.conftest import Scene
+
+
+def outcomes(scene: Scene, job_id: UUID) -> list[str]:
+    found = rows(scene.database_url, "SELECT outcome FROM executions WHERE job_id = %s ORDER BY attempt", job_id)
+    return [row["outcome"] for row in found]
+
+
+def test_a_due_job_is_delivered_and_completed(scene: Scene) -> None:
+    [job] = scene.jobs(payload='{"n": 1.10}')
+    report = scene.invoke()
+    [request] = scene.receiver.deliveries()
+    assert (request.method, request.body, request.webhook_id) == ("POST", b'{"n": 1.10}', str(job))
+    assert request.headers["x-scheduler-attempt"] == "1"
+    row = job_row(scene.database_url, job)
+    assert (row["status"], row["attempt"], row["last_error"]) == ("completed", 1, None)
+    assert (report["claimed"], report["reason"]) == (1, "idle")
+
+
+def test_a_delivery_carries_a_signature_that_the_receiver_can_verify(scene: Scene) -> None:
+    scene.jobs(payload='{"n": 1}')
+    scene.invoke()
+    [request] = scene.receiver.deliveries()
+    secret = shown_secret(merchant_secret(b"k" * 32, scene.merchant, 1))
+    assert Webhook(secret).verify(request.body, request.headers) == {"n": 1}
+
+
+def test_a_job_is_sent_on_time_and_never_early(scene: Scene) -> None:
+    dues = [utc_now() + timedelta(milliseconds=700 + 37 * step) for step in range(20)]
+    ids = [scene.jobs(due=due)[0] for due in dues]
+    scene.invoke()
+    arrived = {request.webhook_id: request.at for request in scene.receiver.deliveries()}
+    late = sorted((arrived[str(job)] - due).total_seconds() for job, due in zip(ids, dues, strict=True))
+    assert late[0] > 0
+    assert late[len(late) // 2] < 0.03
+
+
+def test_a_failure_is_retried_until_it_succeeds(scene: Scene) -> None:
+    [job] = scene.jobs("/fail-first/2", initial=0.01)
+    scene.invoke()
+    assert outcomes(scene, job) == ["retried", "retried", "completed"]
+    assert [request.headers["x-scheduler-attempt"] for request in scene.receiver.deliveries()] == ["1", "2", "3"]
+    assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job)}
+
+
+def test_exhausted_retries_end_as_a_dead_letter(scene: Scene) -> None:
+    [job] = scene.jobs("/status/503", initial=0.01, max_retries=2)
+    scene.invoke()
+    assert outcomes(scene, job) == ["retried", "retried", "failed"]
+    assert job_row(scene.database_url, job)["last_error"] == "the target answered 503"
+
+
+def test_a_permanent_failure_is_not_retried(scene: Scene) -> None:
+    [job] = scene.jobs("/status/404")
+    scene.invoke()
+    assert outcomes(scene, job) == ["failed"]
+
+
+def test_a_polling_job_is_asked_until_it_is_done(scene: Scene) -> None:
+    [job] = scene.jobs("/poll/2", schedule_type="polling", interval_seconds=1, max_attempts=5)
+    scene.invoke()
+    assert outcomes(scene, job) == ["not_yet", "not_yet", "completed"]
+    first, second, third = (request.at for request in scene.receiver.deliveries())
+    assert second - first >= seconds(1)
+    assert third - second >= seconds(1)
+
+
+def test_a_job_past_its_expiry_is_not_sent(scene: Scene) -> None:
+    now = utc_now()
+    [job] = scene.jobs(due=now - seconds(5), expires_at=now - seconds(1))
+    scene.invoke()
+    assert scene.receiver.deliveries() == []
+    assert job_row(scene.database_url, job)["status"] == "expired"
+
+
+def test_a_forbidden_address_is_refused_for_good(scene: Scene) -> None:
+    [job] = scene.jobs(target='{"type": "http", "url": "http://10.0.0.1/", "method": "POST", "headers": {}}')
+    scene.invoke()
+    row = job_row(scene.database_url, job)
+    assert row["status"] == "failed"
+    assert "10.0.0.1" in row["last_error"]
+
+
+def test_gone_pauses_the_template(scene: Scene) -> None:
+    template = new_id()
+    with psycopg.connect(scene.database_url) as connection:
+        connection.execute(
+            "INSERT INTO templates (id, merchant_id, name, interval_seconds, target, metadata, retry_initial_seconds, "
+            "retry_max_seconds, retry_multiplier, next_nominal_at, created_at, updated_at) "
+            "VALUES (%s, %s, 'gone', 60, '{}', '{}', 1, 60, 2, now(), now(), now())",
+            (template, scene.merchant),
+        )
+    scene.jobs("/status/410", template_id=template, schedule_type="recurring")
+    scene.invoke()
+    [row] = rows(scene.database_url, "SELECT active, paused_reason FROM templates")
+    assert (row["active"], row["paused_reason"]) == (False, "its target answered 410 Gone")
+
+
+def test_many_jobs_are_each_delivered_once(scene: Scene) -> None:
+    ids = scene.jobs(count=1_500)
+    scene.invoke()
+    assert Counter(request.webhook_id for request in scene.receiver.deliveries()) == Counter(str(job) for job in ids)
+    [row] = rows(scene.database_url, "SELECT count(*) AS n FROM jobs WHERE status = 'completed'")
+    assert row["n"] == 1_500
+
+
+def test_a_cancelled_delivery_is_cut_off(scene: Scene) -> None:
+    [job] = scene.jobs("/slow/20")
+    executor = scene.invoke_beside()
+    scene.receiver.wait_for(1)
+    with psycopg.connect(scene.database_url) as connection:
+        connection.execute(
+            "UPDATE jobs SET status = 'cancelled', lease_expires_at = NULL, completed_at = now() WHERE id = %s", (job,)
+        )
+    cancelled_at = time.monotonic()
+    scene.queue.announce_cancelled(utc_now(), [job])
+    executor.join()
+    assert time.monotonic() - cancelled_at < 3
+    assert job_row(scene.database_url, job)["status"] == "cancelled"
+
+
+def test_the_heartbeat_keeps_a_slow_job_alive_beyond_its_lease(scene: Scene) -> None:
+    [job] = scene.jobs("/slow/4.5")
+    executor = scene.invoke_beside()
+    time.sleep(3.8)
+    assert job_row(scene.database_url, job)["lease_expires_at"] > utc_now()
+    executor.join()
+    assert outcomes(scene, job) == ["completed"]
+
+
+def test_a_watcher_is_asked_for_when_nobody_watches(scene: Scene) -> None:
+    scene.jobs("/slow/0.6")
+    scene.invoke()
+    assert "watcher" in scene.receiver.invoked()
+
+
+def test_no_watcher_is_asked_for_when_one_is_on_duty(scene: Scene) -> None:
+    scene.queue.take_duty("watch", "somebody", seconds=60)
+    scene.jobs("/slow/0.6")
+    scene.invoke()
+    assert scene.receiver.invoked() == []
+
+
+def test_an_invocation_that_runs_out_of_time_gives_jobs_back_and_asks_for_a_successor(scene: Scene) -> None:
+    [job] = scene.jobs("/slow/20")
+    started = time.monotonic()
+    report = scene.invoke(seconds=7)
+    assert time.monotonic() - started < 7
+    assert (report["released"], report["reason"]) == (1, "time")
+    row = job_row(scene.database_url, job)
+    assert (row["status"], row["retries"]) == ("retrying", 0)
+    assert "executor" in scene.receiver.invoked()
+
+
+def test_an_executor_with_nothing_to_do_leaves_at_once(scene: Scene) -> None:
+    scene.invoke()  # the first one fills the empty set
+    started = time.monotonic()
+    assert scene.invoke(reason="tick")["reason"] == "idle"
+    assert time.monotonic() - started < 0.5
+
+
+def test_a_second_executor_is_not_needed_beside_an_idle_one(scene: Scene) -> None:
+    scene.queue.pop(utc_now(), executor="somebody", token="t", most=1)  # noqa: S106 - no secret
+    assert scene.invoke(reason="tick")["reason"] == "not needed"
+
+
+def test_i1_a_flush_while_jobs_wait_loses_none(scene: Scene) -> None:
+    due = utc_now() + seconds(2)
+    ids = scene.jobs(count=50, due=due)
+    executor = scene.invoke_beside()
+    time.sleep(0.5)
+    with Redis.from_url(scene.redis_url) as client:
+        client.flushall()
+    flushed_at = time.monotonic()
+    while scene.queue.depth(utc_now()).size < 50:
+        assert time.monotonic() - flushed_at < 2
+        time.sleep(0.01)
+    executor.join()
+    arrived = scene.receiver.deliveries()
+    assert Counter(request.webhook_id for request in arrived) == Counter(str(job) for job in ids)
+    assert max(request.at for request in arrived) - due < seconds(1)
+
+
+def test_i1_a_flush_repeats_nothing_that_is_recorded(scene: Scene) -> None:
+    scene.jobs(count=20)
+    scene.invoke()
+    with Redis.from_url(scene.redis_url) as client:
+        client.flushall()
+    scene.invoke()
+    assert len(scene.receiver.deliveries()) == 20
+
+
+def test_i4_a_database_restart_loses_nothing(scene: Scene, postgres: BreakablePostgres) -> None:
+    ids = scene.jobs("/slow/0.3", count=200, due=utc_now() + seconds(0.5))
+    executor = scene.invoke_beside()
+    scene.receiver.wait_for(20)
+    postgres.restart()
+    executor.join()
+    states = rows(scene.database_url, "SELECT status, count(*) AS n FROM jobs GROUP BY status")
+    assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
+    assert [(row["status"], row["n"]) for row in states] == [("completed", 200)]
+
+
+def test_a_slow_merchant_does_not_stop_another(scene: Scene) -> None:
+    scene.jobs("/slow/3", count=900)
+    executor = scene.invoke_beside()
+    scene.receiver.wait_for(500)
+    other = store_merchant(scene.database_url)
+    posted_at = utc_now()
+    [job] = store_jobs(
+        scene.database_url,
+        other,
+        now=posted_at,
+        target=f'{{"type": "http", "url": "{scene.receiver.url}/ok", "method": "POST", "headers": {{}}}}',
+    )
+    scene.queue.announce(posted_at, [Hint(other, job, posted_at, 0)])
+    executor.join()
+    [arrived] = [request.at for request in scene.receiver.deliveries() if request.webhook_id == str(job)]
+    assert arrived - posted_at < seconds(1.5)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_concurrency_limit_is_kept(scene: Scene, most: int) -> None:
+    with psycopg.connect(scene.database_url) as connection:
+        connection.execute("UPDATE merchants SET max_concurrency = %s", (most,))
+    scene.queue.set_terms([(MerchantLimits(merchant_id=scene.merchant, max_concurrency=most), True)])
+    scene.jobs("/slow/0.2", count=9)
+    started = time.monotonic()
+    scene.invoke()
+    arrived = sorted(request.at for request in scene.receiver.deliveries())
+    assert len(arrived) == 9
+    for first, later in zip(arrived, arrived[most:], strict=False):
+        assert later - first > seconds(0.19)
+    assert time.monotonic() - started < 9 / most * 0.2 + 2
+
+
+def test_i9_nothing_secret_is_logged(scene: Scene) -> None:
+    written = StringIO()
+    [handler] = logger.handlers
+    assert isinstance(handler, StreamHandler)
+    before = handler.setStream(written)
+    target = (
+        f'{{"type": "http", "url": "{scene.receiver.url}/status/500?token=hidden-query", "method": "POST", '
+        '"headers": {"authorization": "Bearer hidden-header"}}'
+    )
+    scene.jobs(target=target, payload='"hidden-payload"', max_retries=0)
+    scene.invoke()
+    handler.setStream(before)
+    assert "job.ended" in written.getvalue()
+    assert "hidden" not in written.getvalue()
