@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 DEFAULT_USER_AGENT: Final = "task-scheduler/1"
 _LONGEST_WAIT_SECONDS: Final = 60.0
 _PAUSE_AFTER_ERROR_SECONDS: Final = 0.05
+_LOOK_UP_SECONDS: Final = 0.2
 _MOST_FINISHED: Final = 100_000
 
 _log = logging.getLogger(__name__)
@@ -119,11 +121,12 @@ class Courier:
         if threading.current_thread() is self._thread:
             self._read_mail()
             return self._drop(_every)
-        if not self._thread.is_alive():
-            return []
         dropped: Future[list[ClaimedJob]] = Future()
         self._tell(lambda: dropped.set_result(self._drop(_every)))
-        return dropped.result()
+        while self._thread.is_alive() or dropped.done():
+            with suppress(TimeoutError):
+                return dropped.result(_LOOK_UP_SECONDS)
+        return []  # it had left: `close` answers what was dropped
 
     def close(self, grace_seconds: float) -> list[ClaimedJob]:
         """End the thread once nothing is in flight, or after `grace_seconds`; answers what was dropped then."""
@@ -146,6 +149,8 @@ class Courier:
             except Exception:  # noqa: BLE001 - the thread survives whatever happens
                 _log.exception("the courier stumbled and goes on")
                 time.sleep(_PAUSE_AFTER_ERROR_SECONDS)
+        self._collect()
+        self._hand_over()
         self._read_mail()
         self._left = self._drop(_every)
         self._give_up()

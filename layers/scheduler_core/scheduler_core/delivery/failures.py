@@ -34,7 +34,6 @@ _TEXTS: Final = {
     92: _BROKEN,  # CURLE_HTTP2_STREAM
     pycurl.E_UNSUPPORTED_PROTOCOL: _NOT_HTTP,
     8: _NOT_HTTP,  # CURLE_WEIRD_SERVER_REPLY
-    100: "the headers of the answer of {where} are too large",  # CURLE_TOO_LARGE
 }
 
 
@@ -58,5 +57,7 @@ def failure(
         return Verdict.RETRYABLE, f"could not connect to {where}: {os.strerror(errno).lower()}"
     if code in _TLS:
         return Verdict.RETRYABLE, f"TLS with {where} failed: {message}"
+    if message.startswith("Too large response headers"):
+        return Verdict.RETRYABLE, f"the headers of the answer of {where} are too large"
     text = _TEXTS.get(code, "the transfer to {where} failed (libcurl error {code})")
     return Verdict.RETRYABLE, text.format(where=where, host=origin.host, code=code)

@@ -140,14 +140,14 @@ class Line:
             return self.answered(finished_at)
         if self._refusal is not None and not self._opened:
             return DeliveryResult(Verdict.PERMANENT, self._started_at, finished_at, None, self._refusal)
-        connected = self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
+        asked = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
         verdict, text = failure(
             code,
             message,
             self.curl.getinfo(pycurl.OS_ERRNO),
             origin=self._origin,
             timeout_seconds=self._timeout_seconds,
-            connect_seconds=None if connected else min(self._timeout_seconds, MAX_CONNECT_SECONDS),
+            connect_seconds=None if asked else min(self._timeout_seconds, MAX_CONNECT_SECONDS),
         )
         return DeliveryResult(verdict, self._started_at, finished_at, None, text)
 

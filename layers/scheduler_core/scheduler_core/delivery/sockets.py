@@ -6,6 +6,7 @@ because every new connection is announced (`opened`), so a recycled descriptor i
 
 import os
 import select
+import threading
 from contextlib import suppress
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ class Sockets:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell_lock = threading.Lock()
         self._epoll.register(self._bell, _IN)
         self._registered: dict[int, int] = {}
         self._wanted: dict[int, int] = {}
@@ -32,11 +34,15 @@ class Sockets:
     def close(self) -> None:
         """Give up the descriptors."""
         self._epoll.close()
-        os.close(self._bell)
+        with self._bell_lock:
+            os.close(self._bell)
+            self._bell = -1
 
     def ring(self) -> None:
-        """End the wait, from any thread."""
-        os.eventfd_write(self._bell, 1)
+        """End the wait, from any thread. After `close` nobody listens: the descriptor may be another's by then."""
+        with self._bell_lock:
+            if self._bell >= 0:
+                os.eventfd_write(self._bell, 1)
 
     def watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
         """libcurl's socket callback: what it waits for on `fd` from now on."""
