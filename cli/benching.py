@@ -13,12 +13,12 @@ from bench.survival import Survival
 from bench.survive import SurvivePlan, survive
 from cli.client import ApiAddress, ApiClient
 from cli.command import ApiSession
-from cli.connection import running_stack
+from cli.connection import DEFAULT_URL, running_stack
 from cli.output import Output, stderr
 
 
 def measured(api: ApiSession, plan: Plan) -> Precision:
-    """The precision of the stack behind `api`, or of one made for the run where no key is known."""
+    """The precision of the stack behind `api`, or of one made for the run where none was named and none runs."""
     with _stack_for(api) as address, ApiClient(address) as client, _bars(api.out) as bars:
         asked, arrived = bars.add_task("asked for", total=plan.jobs), bars.add_task("arrived", total=plan.jobs)
 
@@ -44,7 +44,7 @@ def survived(out: Output, plan: SurvivePlan) -> Survival:
 
 @contextmanager
 def _stack_for(api: ApiSession) -> Iterator[ApiAddress]:
-    if api.address.key is not None or running_stack() is not None:
+    if api.address.key is not None or api.address.url != DEFAULT_URL or running_stack() is not None:
         yield api.address
         return
     api.out.remark("no stack is running: starting one for this run")

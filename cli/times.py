@@ -46,7 +46,7 @@ def duration(span_seconds: float, *, units: int = 2) -> str:
     """A span in at most two units, or in one: `340ms`, `29s`, `1m 5s`, `2h 10m`, `3d 4h`."""
     if span_seconds < 1:
         return f"{round(span_seconds * 1_000)}ms"
-    if span_seconds < 10:
+    if span_seconds < 10 and span_seconds != int(span_seconds):
         return f"{span_seconds:.1f}s"
     whole = round(span_seconds)
     for size, unit, small_size, small_unit in _SCALES:

@@ -159,8 +159,8 @@ def template(item: Item, now: datetime) -> RenderableType:
             ("state", flag(item["active"], "active", "paused")),
             ("why", item.get("paused_reason")),
             ("schedule", f"{_rhythm(item)} ({item.get('timezone', 'UTC')})"),
-            ("next run", _full(item, "next_nominal_at", now)),
-            ("last run", _full(item, "last_nominal_at", now)),
+            ("next run", _full(item, "next_run_at", now)),
+            ("last run", _full(item, "last_run_at", now)),
             ("starts", _full(item, "start_at", now)),
             ("ends", _full(item, "end_at", now)),
             ("runs", f"{item['runs']} of {item['max_runs']}" if item.get("max_runs") else str(item.get("runs", ""))),
@@ -177,7 +177,8 @@ def preview(items: Sequence[Item], now: datetime) -> RenderableType:
     table = grid("NOMINAL (UTC)", "IN", "LOCAL")
     for each in items:
         moment = datetime.fromisoformat(each["nominal_at"])
-        table.add_row(times.rfc3339(moment), times.relative(moment, now), str(each["local_time"]))
+        local = datetime.fromisoformat(each["local_time"]).isoformat(sep=" ", timespec="seconds")
+        table.add_row(times.rfc3339(moment), times.relative(moment, now), local)
     return table
 
 
@@ -202,6 +203,20 @@ def keys(items: Sequence[Item], now: datetime) -> RenderableType:
             each["id"], each["state"], each["environment"], _short(each["last_used_at"], now), cut(each["name"])
         )
     return table
+
+
+def stats(answer: Item) -> RenderableType:
+    """How much there is, and how it goes."""
+    age = answer.get("oldest_due_age_seconds")
+    whole = answer.get("counts_complete", True)
+    return facts(
+        [
+            *((word, f"{count:,}") for word, count in answer["counts"].items()),
+            ("counted", None if whole else f"the newest jobs only, since {answer.get('counted_since')}"),
+            ("oldest due", "nothing is due" if age is None else f"waits for {times.duration(age)}"),
+            ("last hour", f"{answer['completed_last_hour']:,} completed, {answer['failed_last_hour']:,} failed"),
+        ]
+    )
 
 
 def tree(answer: Item) -> RenderableType:

@@ -85,7 +85,7 @@ def create(
     headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
     with api.client() as client:
         made = client.call("POST", "/jobs", body=body, headers=headers)
-    if not (watch and api.out.json):
+    if not watch:
         api.out.show(made, lambda job: views.job(job, utc_now()))
     if watch:
         _follow(api, made["id"])
@@ -170,7 +170,7 @@ def watch(
 def _post(api: ApiSession, job: str, verb: str, *, watch: bool) -> None:
     with api.client() as client:
         answer = client.call("POST", f"/jobs/{job}/{verb}")
-    if not (watch and api.out.json):
+    if not watch:
         api.out.show(answer, lambda each: views.job(each, utc_now()))
     if watch:
         _follow(api, job)

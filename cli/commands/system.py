@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
     def stats(api: ApiSession) -> None:
         """Counts of the key's merchant: jobs by status, the oldest due, the last hour."""
         with api.client() as client:
-            api.out.show(client.get("/stats"), views.tree)
+            api.out.show(client.get("/stats"), views.stats)
 
     @api_command(app, "health")
     def health(api: ApiSession) -> None:
@@ -46,4 +46,4 @@ def register(app: typer.Typer) -> None:
             raise CommandError(ExitCode.UNAVAILABLE, "The service does not say how it is.")
         api.out.show(answer, views.tree)
         if answer["status"] not in {"ok", "degraded"}:
-            raise CommandError(ExitCode.UNAVAILABLE, f"The service is {answer['status']}.")
+            raise CommandError(ExitCode.UNAVAILABLE, "The service does not accept jobs.")

@@ -46,6 +46,9 @@ def create(
     max_runs: Annotated[int | None, typer.Option(help="The most runs.")] = None,
     jitter: Annotated[str | None, typer.Option(metavar="30s", help="Spread each run over this long.")] = None,
     catch_up: Annotated[CatchUp | None, typer.Option(help="Runs missed during downtime; `once` if not given.")] = None,
+    catch_up_window: Annotated[
+        str | None, typer.Option(metavar="1d", help="Runs missed longer ago are not caught up; a day if not given.")
+    ] = None,
     priority: Annotated[int | None, typer.Option(help="-100 to 100, higher first.")] = None,
     max_retries: Annotated[int | None, typer.Option(help="0 to 100; 3 if not given.")] = None,
     retry_initial: Annotated[float | None, typer.Option(metavar="SECONDS", help="The first backoff's bound.")] = None,
@@ -77,6 +80,9 @@ def create(
             max_runs=max_runs,
             jitter_seconds=None if jitter is None else inputs.whole_seconds(jitter, "--jitter"),
             catch_up=catch_up,
+            catch_up_window_seconds=None
+            if catch_up_window is None
+            else inputs.whole_seconds(catch_up_window, "--catch-up-window"),
             target=inputs.target(url, method, header or [], target),
             priority=priority,
             max_retries=max_retries,
@@ -96,10 +102,13 @@ def list_(
     api: ApiSession,
     limit: Annotated[int, typer.Option(min=1, help="The most to list.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on where an answer with this next_cursor ended.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only the one with this name.")] = None,
+    active: Annotated[bool | None, typer.Option("--active/--paused", help="Only those in this state.")] = None,
 ) -> None:
     """List templates, newest first."""
+    state = None if active is None else str(active).lower()
     with api.client() as client:
-        found = client.listing("/templates", most=limit, cursor=cursor)
+        found = client.listing("/templates", most=limit, cursor=cursor, name=name, active=state)
     api.out.show(found, lambda page: views.templates(page["items"]))
     if found["next_cursor"]:
         api.out.remark(f"more with --limit or --cursor {found['next_cursor']}")

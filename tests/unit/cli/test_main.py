@@ -104,13 +104,21 @@ def test_health_of_a_degraded_service_is_still_well(api: StubApi) -> None:
 
 
 def test_health_of_a_service_that_is_down_shows_what_is_away(api: StubApi) -> None:
-    api.on("GET", "/health", (503, {"status": "unavailable", "database": "down"}))
+    api.on("GET", "/health", (503, {"status": 503, "title": "A store is away", "stores": {"database": "down"}}))
     answer = api.run("health", "--json")
     assert answer.exit_code == 7
-    assert json.loads(answer.stdout)["database"] == "down"
+    assert json.loads(answer.stdout)["stores"]["database"] == "down"
+
+
+def test_stats_are_told_in_words(api: StubApi) -> None:
+    told = {"counts": {"pending": 2, "failed": 1}, "counts_complete": True, "oldest_due_age_seconds": 65.0}
+    api.on("GET", "/stats", (200, {**told, "completed_last_hour": 1_500, "failed_last_hour": 1}))
+    answer = api.run("stats")
+    assert "waits for 1m 5s" in answer.stdout
+    assert "1,500 completed, 1 failed" in answer.stdout
 
 
 def test_an_option_goes_before_the_environment(api: StubApi) -> None:
     api.on("GET", "/stats", (200, {}))
-    assert api.run("stats", "--api-key", "ts_other").exit_code == 0
+    assert api.run("stats", "--api-key", "ts_other", "--json").exit_code == 0
     assert api.asked[0].headers["x-api-key"] == "ts_other"

@@ -16,7 +16,7 @@ def template(job: Item) -> Item:
     return {
         "id": ID, "name": "nightly", "description": None, "active": True, "paused_reason": None, "cron": "0 2 * * *",
         "interval_seconds": None, "timezone": "Europe/Berlin", "start_at": None, "end_at": None, "max_runs": None,
-        "jitter_seconds": 0, "runs": 3, "target": job["target"], "next_nominal_at": "2026-11-24T01:00:00.000Z",
+        "jitter_seconds": 0, "runs": 3, "target": job["target"], "next_run_at": "2026-11-24T01:00:00.000Z",
     }  # fmt: skip
 
 
@@ -24,7 +24,8 @@ def test_create_sends_the_schedule_and_the_delivery(api: StubApi, template: Item
     api.on("POST", "/templates", (201, template))
     answer = api.run(
         "templates", "create", "nightly", "--cron", "0 2 * * *", "--timezone", "Europe/Berlin",
-        "--url", "https://example.com", "--max-runs", "5", "--jitter", "30s", "--catch-up", "none", "--paused",
+        "--url", "https://example.com", "--max-runs", "5", "--jitter", "30s", "--catch-up", "none",
+        "--catch-up-window", "2h", "--paused",
     )  # fmt: skip
     assert answer.exit_code == 0, answer.stderr
     assert api.asked[0].body == {
@@ -35,6 +36,7 @@ def test_create_sends_the_schedule_and_the_delivery(api: StubApi, template: Item
         "max_runs": 5,
         "jitter_seconds": 30,
         "catch_up": "none",
+        "catch_up_window_seconds": 7_200,
         "active": False,
     }
 
@@ -76,6 +78,12 @@ def test_a_template_is_previewed_from_any_moment(api: StubApi) -> None:
 def test_delete_answers_what_it_deleted(api: StubApi) -> None:
     api.on("DELETE", f"/templates/{ID}", (204, None))
     assert json.loads(api.run("templates", "delete", ID, "--json").stdout) == {"deleted": ID}
+
+
+def test_a_listing_is_narrowed_by_name_and_state(api: StubApi) -> None:
+    api.on("GET", "/templates", (200, {"items": [], "next_cursor": None}))
+    assert api.run("templates", "list", "--name", "nightly", "--paused").exit_code == 0
+    assert (api.asked[0].query["name"], api.asked[0].query["active"]) == (["nightly"], ["false"])
 
 
 def test_a_listing_fits_80_columns(api: StubApi, template: Item) -> None:

@@ -57,7 +57,16 @@ def test_a_moment_goes_to_the_api_in_utc_and_milliseconds() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.34, "340ms"), (4.25, "4.2s"), (29, "29s"), (65, "1m 5s"), (120, "2m"), (7_800, "2h 10m"), (273_600, "3d 4h")],
+    [
+        (0.34, "340ms"),
+        (4.25, "4.2s"),
+        (5, "5s"),
+        (29, "29s"),
+        (65, "1m 5s"),
+        (120, "2m"),
+        (7_800, "2h 10m"),
+        (273_600, "3d 4h"),
+    ],
 )
 def test_a_span_is_shown_in_at_most_two_units(seconds: float, shown: str) -> None:
     assert times.duration(seconds) == shown
