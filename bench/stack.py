@@ -24,7 +24,8 @@ class StackProcess:
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._ready = threading.Event()
-        self._facts: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+        """What the stack says once it is ready: `url`, `api_key`, `echo_url`, `database_url`, `signing_key`, ..."""
         self._pids: defaultdict[str, set[int]] = defaultdict(set)
         self._last_lines: deque[str] = deque(maxlen=20)
         options = ["--json", "--port", "0", "--echo-port", "0", "--data", str(folder), "--end-with-parent"]
@@ -42,13 +43,13 @@ class StackProcess:
 
     def wait_until_ready(self) -> None:
         """Raises CommandError where it does not start."""
-        if not self._ready.wait(_READY_SECONDS) or not self._facts:
+        if not self._ready.wait(_READY_SECONDS) or not self.facts:
             told = "\n".join(self._last_lines)
             raise CommandError(ExitCode.UNAVAILABLE, "The stack does not start.", told or None)
 
     @property
     def address(self) -> ApiAddress:
-        return ApiAddress(url=self._facts["url"], key=self._facts["api_key"])
+        return ApiAddress(url=self.facts["url"], key=self.facts["api_key"])
 
     def processes_of(self, function: str) -> list[int]:
         """The processes that run a function now."""
@@ -84,7 +85,7 @@ class StackProcess:
             case "process.ended":
                 self._pids[told["function"]].discard(told["pid"])
             case "stack.ready":
-                self._facts = told
+                self.facts = told
                 self._ready.set()
 
 
