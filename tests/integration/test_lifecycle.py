@@ -145,7 +145,7 @@ def test_i2_i3_i4_every_interleaving_keeps_to_the_state_machine(database_url: st
     )
     Life.eyes = psycopg.connect(database_url, autocommit=True, row_factory=psycopg.rows.dict_row)
     try:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(
             Life,
             settings=settings(
                 max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)

@@ -8,29 +8,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from executor import handler
 
-from scheduler_core.clock import monotonic, utc_now
+from executor import handler
+from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import Hint
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.settings import QueueSettings
 from tests.builders import http_target, store_jobs, store_merchant
+from tests.contexts import a_context
 from tests.receivers import Receiver, receiving
-
-
-class Context:
-    """What Lambda says of an invocation."""
-
-    function_name = "executor"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:executor"
-    aws_request_id = "11111111-2222-3333-4444-555555555555"
-
-    def __init__(self, seconds: float) -> None:
-        self._ends_at = monotonic() + seconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        return max(0, round((self._ends_at - monotonic()) * 1_000))
 
 
 @dataclass(slots=True)
@@ -55,7 +41,7 @@ class Scene:
 
     def invoke(self, *, seconds: float = 60, reason: str = "announced") -> dict[str, Any]:
         """One invocation of `seconds` at most."""
-        return handler.lambda_handler({"reason": reason}, Context(seconds))  # type: ignore[arg-type]
+        return handler.lambda_handler({"reason": reason}, a_context(seconds))
 
     def invoke_beside(self, **more: Any) -> threading.Thread:
         """One invocation in a thread of its own."""
@@ -85,7 +71,7 @@ def _scene(database_url: str, redis_url: str, receiver: Receiver, monkeypatch: p
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     handler._settings.cache_clear()
-    queue = ReadySet.connect(QueueSettings(redis_url=redis_url))  # type: ignore[arg-type]
+    queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
     yield Scene(database_url, redis_url, receiver, store_merchant(database_url), queue)
     queue.close()
     handler._settings.cache_clear()

@@ -180,7 +180,7 @@ def test_an_executor_with_nothing_to_do_leaves_at_once(scene: Scene) -> None:
 
 
 def test_a_second_executor_is_not_needed_beside_an_idle_one(scene: Scene) -> None:
-    scene.queue.pop(utc_now(), executor="somebody", token="t", most=1)  # noqa: S106 - no secret
+    scene.queue.pop(utc_now(), executor="somebody", token="t", most=1)
     assert scene.invoke(reason="tick")["reason"] == "not needed"
 
 

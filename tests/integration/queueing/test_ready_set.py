@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,7 +18,7 @@ from tests.builders import NOW, hints, new_id, seconds
 
 @pytest.fixture
 def queue(redis_url: str) -> Iterator[ReadySet]:
-    queue = ReadySet.connect(QueueSettings(redis_url=redis_url))  # type: ignore[arg-type]
+    queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
     yield queue
     queue.close()
 
@@ -28,8 +29,8 @@ def a_merchant(queue: ReadySet, **limits: int) -> UUID:
     return merchant_id
 
 
-def pop(queue: ReadySet, *, at: float = 0, most: int = 100, token: str = "t", **more: object) -> Popped:
-    return queue.pop(NOW + seconds(at), executor="one", token=token, most=most, **more)  # type: ignore[arg-type]
+def pop(queue: ReadySet, *, at: float = 0, most: int = 100, token: str = "t", **more: Any) -> Popped:
+    return queue.pop(NOW + seconds(at), executor="one", token=token, most=most, **more)
 
 
 def jobs_of(popped: Popped) -> list[UUID]:
@@ -208,7 +209,7 @@ def test_a_sleep_ends_on_time(queue: ReadySet) -> None:
 
 
 def test_room_is_bounded_and_the_rest_is_remembered(redis_url: str) -> None:
-    queue = ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=1_000))  # type: ignore[arg-type]
+    queue = ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=1_000))
     merchant = a_merchant(queue)
     queue.announce(NOW, hints(merchant, [new_id() for _ in range(1_500)]))
     assert queue.depth(NOW).size == 1_000
@@ -256,7 +257,7 @@ def test_a_duty_is_held_by_one(queue: ReadySet) -> None:
 
 
 def test_a_redis_that_is_away_is_one_kind_of_error() -> None:
-    queue = ReadySet.connect(QueueSettings(redis_url="redis://127.0.0.1:1"))  # type: ignore[arg-type]
+    queue = ReadySet.connect(QueueSettings(redis_url="redis://127.0.0.1:1"))
     with pytest.raises(QueueUnavailableError):
         pop(queue)
     queue.close()

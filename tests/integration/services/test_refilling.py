@@ -17,7 +17,7 @@ from tests.builders import NOW, seconds, store_jobs, store_merchant
 
 @pytest.fixture
 def queue(redis_url: str) -> Iterator[ReadySet]:
-    queue = ReadySet.connect(QueueSettings(redis_url=redis_url))  # type: ignore[arg-type]
+    queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
     yield queue
     queue.close()
 

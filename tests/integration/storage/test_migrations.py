@@ -54,7 +54,7 @@ def test_a_changed_file_is_refused(empty_database_url: str, folder: Path) -> Non
     apply_migrations(empty_database_url, folder)
     (folder / "001_first.sql").write_text("CREATE TABLE first (n bigint);")
     (folder / "003_third.sql").write_text("INSERT INTO first VALUES (3);")
-    with pytest.raises(MigrationError, match="changed after it was applied: 001_first.sql"):
+    with pytest.raises(MigrationError, match=r"changed after it was applied: 001_first.sql"):
         apply_migrations(empty_database_url, folder)
     assert len(rows(empty_database_url, "SELECT n FROM first")) == 2
 

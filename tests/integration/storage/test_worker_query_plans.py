@@ -20,7 +20,8 @@ INSERT INTO jobs (id, merchant_id, schedule_type, status, priority, max_retries,
     target, metadata)
 SELECT (substr(%(low)s::text, 1, 14) || '7' || substr(md5(n::text), 1, 3) || '-8' || substr(md5(n::text), 4, 3) || '-'
         || substr(md5(n::text), 7, 12))::uuid,
-    %(merchant)s, 'one_time', %(status)s, 0, 3, 30, 1, 3600, 2, %(due)s, %(waits)s::timestamptz + n * interval '1 second',
+    %(merchant)s, 'one_time', %(status)s, 0, 3, 30, 1, 3600, 2, %(due)s,
+    %(waits)s::timestamptz + n * interval '1 second',
     %(leased)s::timestamptz + n * interval '1 second', 0, %(due)s, %(due)s, '{}', '{}'
 FROM generate_series(1, %(count)s) AS n
 """

@@ -5,9 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from watcher.alerts import Alerts
-from watcher.job_rescuer import JobRescuer
-from watcher.watcher import Watcher
 
 from scheduler_core.domain.jobs import MAX_RESCUES
 from scheduler_core.queueing.ready_set import ReadySet
@@ -15,6 +12,9 @@ from scheduler_core.services.announcing import Announcer
 from scheduler_core.settings import QueueSettings
 from scheduler_core.storage.database import Database, Role
 from tests.builders import NOW, job_row, new_id, rows, seconds, store_jobs, store_merchant
+from watcher.alerts import Alerts
+from watcher.job_rescuer import JobRescuer
+from watcher.watcher import Watcher
 
 
 class Invocations(list[str]):
@@ -58,7 +58,7 @@ class Stage:
     def __init__(self, database_url: str, redis_url: str) -> None:
         self.url = database_url
         self.time, self.invocations, self.published = Time(), Invocations(), Published()
-        self.queue = ReadySet.connect(QueueSettings(redis_url=redis_url))  # type: ignore[arg-type]
+        self.queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
         self.database = Database(database_url, Role.WORKER)
         self.merchant = store_merchant(database_url)
 
@@ -84,7 +84,12 @@ class Stage:
         return self.watcher().run(self.time.clock, self.time.sleep, self.time.remaining).as_dict()
 
     def running_jobs(self, count: int = 1, **columns: Any) -> list[Any]:
-        given = {"status": "running", "attempt": 1, "next_run_at": None, "lease_expires_at": NOW + seconds(20)}
+        given: dict[str, Any] = {
+            "status": "running",
+            "attempt": 1,
+            "next_run_at": None,
+            "lease_expires_at": NOW + seconds(20),
+        }
         return store_jobs(self.url, self.merchant, count, **(given | columns))
 
 

@@ -111,7 +111,9 @@ class ReadySet:
     def cancelled_since(self, moment: datetime, *, most: int = 1_000) -> list[UUID]:
         """Jobs cancelled at or after `moment`."""
         with _translated():
-            found = self._redis.zrangebyscore(f"{self._base}:cancelled", milliseconds(moment), "+inf", 0, most)
+            found: list[Any] = self._redis.zrangebyscore(
+                f"{self._base}:cancelled", milliseconds(moment), "+inf", 0, most
+            )
         return [UUID(hex=member.decode()) for member in found]
 
     def pop(
@@ -176,7 +178,7 @@ class ReadySet:
         with _translated():
             try:
                 if self._ears is None:
-                    self._ears = self._redis.pubsub(ignore_subscribe_messages=True)
+                    self._ears = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
                     self._ears.subscribe(f"{self._base}:wake")
                 self._ears.get_message(timeout=min(seconds, 1.0))
             except (redis.ConnectionError, redis.TimeoutError):
@@ -247,7 +249,7 @@ class ReadySet:
     def cursor(self) -> tuple[datetime, UUID] | None:
         """Where the last filling stopped for want of room; None: it did not."""
         with _translated():
-            value = self._redis.get(f"{self._base}:cursor")
+            value: Any = self._redis.get(f"{self._base}:cursor")
         if value is None:
             return None
         moment, job_hex = value.decode().split(" ")

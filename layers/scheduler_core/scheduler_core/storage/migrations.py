@@ -67,7 +67,7 @@ def apply_migrations(url: str, directory: Path) -> list[str]:
     with connection:
         connection.execute(_QUERIES["lock_migrations"])
         connection.execute(_QUERIES["create_ledger"])
-        applied = dict(connection.execute(_QUERIES["applied_migrations"]).fetchall())
+        applied: dict[str, str] = dict(connection.execute(_QUERIES["applied_migrations"]).fetchall())
         names = []
         for migration in outstanding(migrations, applied):
             _apply(connection, migration)

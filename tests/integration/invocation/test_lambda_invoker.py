@@ -1,0 +1,44 @@
+"""Asynchronous invocation over the wire that Lambda speaks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from scheduler_core.invocation.lambda_invoker import InvocationError, LambdaInvoker
+from scheduler_core.settings import InvocationSettings
+from tests.receivers import Receiver, receiving
+
+
+@pytest.fixture
+def lambda_api() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+def test_an_invocation_is_signed_and_asynchronous(lambda_api: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made up")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "also made up")
+    invoker = LambdaInvoker(InvocationSettings(aws_endpoint_url_lambda=lambda_api.url, aws_region="eu-west-1"))
+    for _ in range(2):
+        invoker.invoke_async("executor", {"reason": "announced"})
+    request = lambda_api.received[1]
+    assert (request.path, request.json()) == (
+        "/2015-03-31/functions/executor/invocations",
+        {"reason": "announced"},
+    )
+    assert request.headers["x-amz-invocation-type"] == "Event"
+    assert request.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert "/eu-west-1/lambda/aws4_request" in request.headers["authorization"]
+    assert "x-amz-security-token" in request.headers["authorization"]
+
+
+def test_a_refusal_is_an_error(lambda_api: Receiver) -> None:
+    invoker = LambdaInvoker(InvocationSettings(aws_endpoint_url_lambda=f"{lambda_api.url}/status/403?"))
+    with pytest.raises(InvocationError, match="executor: Lambda answered"):
+        invoker.invoke_async("executor")
+
+
+def test_an_endpoint_that_is_away_is_an_error() -> None:
+    with pytest.raises(InvocationError, match=r"executor: .*connect"):
+        LambdaInvoker(InvocationSettings(aws_endpoint_url_lambda="http://127.0.0.1:1")).invoke_async("executor")

@@ -1,0 +1,79 @@
+"""A tick of the populator: fill the ready set, ask for executors, stop asking."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from populator import handler
+from scheduler_core.clock import utc_now
+from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.settings import QueueSettings
+from tests.builders import seconds, store_jobs, store_merchant
+from tests.contexts import a_context
+from tests.receivers import Receiver, receiving
+
+
+@pytest.fixture
+def lambda_api() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(autouse=True)
+def environment(
+    database_url: str, redis_url: str, lambda_api: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    for name, value in {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "AWS_ENDPOINT_URL_LAMBDA": lambda_api.url,
+        "JOBS_PER_EXECUTOR": "100",
+        "MAX_EXECUTORS": "4",
+    }.items():
+        monkeypatch.setenv(name, value)
+    handler._populator.cache_clear()
+    yield
+    handler._populator()._refiller._database.close()
+    handler._populator.cache_clear()
+
+
+def tick() -> dict[str, Any]:
+    return handler.lambda_handler({}, a_context())
+
+
+def test_what_is_due_soon_is_announced_and_an_executor_asked_for(database_url: str, lambda_api: Receiver) -> None:
+    store_jobs(database_url, store_merchant(database_url), 3, next_run_at=utc_now() + seconds(30))
+    assert tick()["announced"] == 3
+    assert lambda_api.invoked() == ["executor"]
+
+
+def test_a_backlog_asks_for_executors_up_to_the_cap_and_then_stops(
+    database_url: str, redis_url: str, lambda_api: Receiver
+) -> None:
+    store_jobs(database_url, store_merchant(database_url), 1_000, next_run_at=utc_now())
+    assert tick()["executors_invoked"] == 4
+    assert lambda_api.invoked() == ["executor"] * 4
+    queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
+    for name in "abcd":
+        queue.pop(utc_now(), executor=name, token=name, most=0)
+    assert tick()["executors_invoked"] == 0
+    queue.close()
+
+
+def test_an_idle_tick_asks_for_nobody(lambda_api: Receiver) -> None:
+    assert tick() == {"announced": 0, "complete": True, "due": 0, "executors_awake": 0, "executors_invoked": 0}
+    assert lambda_api.invoked() == []
+
+
+def test_with_redis_away_a_tick_does_nothing_and_does_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    assert tick()["complete"] is False
+
+
+def test_an_executor_that_cannot_be_invoked_is_left_to_the_next_tick(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:1")
+    store_jobs(database_url, store_merchant(database_url), next_run_at=utc_now())
+    assert tick()["executors_invoked"] == 0
