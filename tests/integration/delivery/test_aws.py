@@ -151,13 +151,24 @@ def test_step_functions_starts_an_execution_named_after_job_and_attempt(courier:
     assert described["input"] == '{"n": 1}'
 
 
-def test_lambda_is_invoked(courier: Courier, inbox: Inbox, moto_url: str) -> None:
-    request = urllib.request.Request(  # noqa: S310 - moto's own address
-        f"{moto_url}/moto-api/config",
-        data=b'{"lambda": {"use_docker": false}}',
-        headers={"content-type": "application/json"},
-    )
-    urllib.request.urlopen(request).close()  # noqa: S310
+@pytest.fixture
+def lambda_without_docker(moto_url: str) -> Iterator[None]:
+    """moto then answers as Lambda would, but runs nothing (nor does it know which functions there are)."""
+
+    def use_docker(*, wanted: bool) -> None:
+        config = json.dumps({"lambda": {"use_docker": wanted}}).encode()
+        request = urllib.request.Request(  # noqa: S310 - moto's own address
+            f"{moto_url}/moto-api/config", data=config, headers={"content-type": "application/json"}
+        )
+        urllib.request.urlopen(request).close()  # noqa: S310
+
+    use_docker(wanted=False)
+    yield
+    use_docker(wanted=True)
+
+
+@pytest.mark.usefixtures("lambda_without_docker")
+def test_lambda_is_invoked(courier: Courier, inbox: Inbox) -> None:
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("work.py", "def handler(event, context): return event")
