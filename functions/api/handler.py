@@ -9,10 +9,10 @@ from api.app import Api
 @cache
 def app() -> Api:
     """The resolver with every route, made once for each Lambda environment."""
-    from api.routes import docs, health, jobs, stats
+    from api.routes import docs, health, jobs, stats, templates
 
     api = Api()
-    for resource in (jobs, stats, health, docs):
+    for resource in (jobs, templates, stats, health, docs):
         api.include_router(resource.router)
     return api
 

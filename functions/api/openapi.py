@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.app import KEYLESS, SCHEME, Api
 from api.contract import problem_answer
+from api.schemas.template_views import TEMPLATE_VIEWS
 from api.schemas.views import VIEWS
 
 VERSION: Final = "1.0.0"
@@ -57,7 +58,7 @@ def _complete(operation: dict[str, Any], *, with_key: bool) -> None:
 @cache
 def _views() -> dict[str, Any]:
     _, schema = models_json_schema(
-        [(view, "serialization") for view in VIEWS], ref_template="#/components/schemas/{model}"
+        [(view, "serialization") for view in (*VIEWS, *TEMPLATE_VIEWS)], ref_template="#/components/schemas/{model}"
     )
     found: dict[str, Any] = schema["$defs"]
     return found

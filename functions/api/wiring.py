@@ -9,6 +9,7 @@ from scheduler_core.settings import (
     InvocationSettings,
     ObservabilitySettings,
     QueueSettings,
+    RecurrenceSettings,
     TargetSettings,
 )
 from scheduler_core.storage.database import Database, Role
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from scheduler_core.services.announcing import Announcer
 
 
-class ApiSettings(DatabaseSettings, QueueSettings, InvocationSettings, TargetSettings, ObservabilitySettings):
+class ApiSettings(
+    DatabaseSettings, QueueSettings, InvocationSettings, TargetSettings, ObservabilitySettings, RecurrenceSettings
+):
     """What the API needs to know."""
 
 

@@ -152,7 +152,7 @@ def parse(expression: str) -> CronExpression:
     try:
         expanded, nth = croniter.expand(" ".join(fields), second_at_beginning=True)
     except (ValueError, TypeError, KeyError) as error:
-        raise InvalidScheduleError(f"cron: {expression!r} is not understood: {error}"[:300]) from error
+        raise _refusal(f"{expression!r} is not understood: {error}"[:300]) from error
     minutes, hours, days, months, weekdays = expanded[:5]
     nth_weekdays = {(int(day), _LAST if str(n) == "l" else int(n)) for day, which in nth.items() for n in which}
     return CronExpression(
@@ -166,21 +166,25 @@ def parse(expression: str) -> CronExpression:
     )
 
 
+def _refusal(reason: str) -> InvalidScheduleError:
+    return InvalidScheduleError(reason, field="cron")
+
+
 def _numbers(values: Sequence[int | str], lowest: int, highest: int) -> tuple[int, ...]:
     return tuple(range(lowest, highest + 1)) if values == ["*"] else tuple(sorted(int(value) for value in values))
 
 
 def _fields(expression: str) -> list[str]:
     if len(expression) > MAX_CRON_CHARACTERS:
-        raise InvalidScheduleError(f"cron: longer than {MAX_CRON_CHARACTERS} characters")
+        raise _refusal(f"longer than {MAX_CRON_CHARACTERS} characters")
     if not expression.isascii():
-        raise InvalidScheduleError("cron: only plain letters, digits and * , - / # ? are known")
+        raise _refusal("only plain letters, digits and * , - / # ? are known")
     fields = expression.upper().split()
     if len(fields) == 1 and fields[0].startswith("@"):
         meant = _MACROS.get(fields[0])
-        raise InvalidScheduleError(f"cron: {expression!r} is not known" + (f"; write {meant!r}" if meant else ""))
+        raise _refusal(f"{expression!r} is not known" + (f"; write {meant!r}" if meant else ""))
     if len(fields) not in (len(_FIELDS) - 1, len(_FIELDS)):
-        raise InvalidScheduleError(f"cron: 5 fields are needed, or 6 with seconds first; there are {len(fields)}")
+        raise _refusal(f"5 fields are needed, or 6 with seconds first; there are {len(fields)}")
     return fields
 
 
@@ -191,7 +195,7 @@ def _check(field: _Field, text: str) -> None:
     for item in items:
         _check_item(field, item)
         if item.startswith("*") and len(items) > 1:
-            raise InvalidScheduleError(f"cron, {field.name}: {text!r} has a * in a list")
+            raise _refusal(f"{field.name}: {text!r} has a * in a list")
 
 
 def _check_item(field: _Field, item: str) -> None:
@@ -204,28 +208,28 @@ def _check_item(field: _Field, item: str) -> None:
         return
     match = _ITEM.fullmatch(item)
     if match is None:
-        raise InvalidScheduleError(f"cron, {field.name}: {item!r} is not understood")
+        raise _refusal(f"{field.name}: {item!r} is not understood")
     if match["low"] and match["high"]:
         _check_range(field, item, _value(field, match["low"]), _value(field, match["high"]), match["step"])
     elif match["low"]:
         _value(field, match["low"])
     if match["step"] and not 1 <= int(match["step"]) <= field.highest:
-        raise InvalidScheduleError(f"cron, {field.name}: the step of {item!r} is not within 1-{field.highest}")
+        raise _refusal(f"{field.name}: the step of {item!r} is not within 1-{field.highest}")
 
 
 def _check_range(field: _Field, item: str, low: int, high: int, step: str | None) -> None:
     if low == high or (field is _WEEKDAY and (low, high) == (_SUNDAY_AGAIN, 0)):
-        raise InvalidScheduleError(f"cron, {field.name}: {item!r} begins where it ends; write the one value")
+        raise _refusal(f"{field.name}: {item!r} begins where it ends; write the one value")
     if low > high and (field is not _WEEKDAY or step):
         # A week has no first day that all agree on (FRI-MON); everywhere else, or with a step, it is rather a slip.
-        raise InvalidScheduleError(f"cron, {field.name}: {item!r} runs backwards; write it as two ranges")
+        raise _refusal(f"{field.name}: {item!r} runs backwards; write it as two ranges")
 
 
 def _value(field: _Field, text: str) -> int:
     if text in field.names:
         return field.names[text]
     if not text.isdigit():
-        raise InvalidScheduleError(f"cron, {field.name}: {text!r} is not understood")
+        raise _refusal(f"{field.name}: {text!r} is not understood")
     if not field.lowest <= int(text) <= field.highest:
-        raise InvalidScheduleError(f"cron, {field.name}: {text} is not within {field.lowest}-{field.highest}")
+        raise _refusal(f"{field.name}: {text} is not within {field.lowest}-{field.highest}")
     return int(text)

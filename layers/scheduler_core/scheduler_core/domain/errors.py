@@ -28,6 +28,11 @@ class TargetRefusedError(SchedulerError):
 class InvalidScheduleError(SchedulerError):
     """This schedule cannot be understood."""
 
+    def __init__(self, reason: str, field: str = "") -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.reason = reason
+        self.field = field
+
 
 class RateLimitedError(SchedulerError):
     """Too many requests."""

@@ -55,7 +55,9 @@ def zone(name: str) -> ZoneInfo:
             return ZoneInfo(name)
         except (KeyError, ValueError, OSError):
             pass  # not found, not a zone's file, a folder: all one to the producer
-    raise InvalidScheduleError(f"timezone: {name[:64]!r} is not an IANA time zone, such as 'Europe/Berlin' or 'UTC'")
+    raise InvalidScheduleError(
+        f"{name[:64]!r} is not an IANA time zone, such as 'Europe/Berlin' or 'UTC'", field="timezone"
+    )
 
 
 def validate(schedule: Schedule, now: datetime) -> None:
@@ -64,14 +66,15 @@ def validate(schedule: Schedule, now: datetime) -> None:
     if (schedule.cron is None) == (schedule.interval_seconds is None):
         raise InvalidScheduleError("exactly one of cron and interval_seconds is needed")
     if schedule.interval_seconds is not None and not 1 <= schedule.interval_seconds <= MAX_INTERVAL_SECONDS:
-        raise InvalidScheduleError(f"interval_seconds: not within 1-{MAX_INTERVAL_SECONDS}")
+        raise InvalidScheduleError(f"not within 1-{MAX_INTERVAL_SECONDS}", field="interval_seconds")
     if schedule.start_at and schedule.end_at and schedule.end_at < schedule.start_at:
-        raise InvalidScheduleError("end_at: lies before start_at")
+        raise InvalidScheduleError("lies before start_at", field="end_at")
     if schedule.end_at and schedule.end_at <= now:
-        raise InvalidScheduleError("end_at: lies in the past")
+        raise InvalidScheduleError("lies in the past", field="end_at")
     if next_nominal_at(schedule, now) is None:
         between = " before end_at" if schedule.end_at else ""
-        raise InvalidScheduleError(f"{'cron' if schedule.cron else 'interval_seconds'}: it never comes{between}")
+        field = "interval_seconds" if schedule.cron is None else "cron"
+        raise InvalidScheduleError(f"it never comes{between}", field=field)
 
 
 def next_nominal_at(schedule: Schedule, after: datetime) -> datetime | None:

@@ -10,11 +10,12 @@ from uuid import UUID
 
 from scheduler_core.domain.ids import milliseconds, run_id
 from scheduler_core.domain.jobs import RetryPolicy
-from scheduler_core.domain.recurrence import Schedule, last_nominal_before, next_nominal_at, nominal_times
+from scheduler_core.domain.recurrence import Schedule, last_nominal_before, next_nominal_at, nominal_times, preview
 
 MAX_JITTER_SECONDS: Final = 86_400
 MAX_RUNS: Final = 1_000_000_000
 MAX_CATCH_UP_WINDOW_SECONDS: Final = 604_800
+_FURTHEST_END: Final = 10_000
 _JUST_BEFORE: Final = timedelta(milliseconds=1)
 
 
@@ -171,3 +172,19 @@ def next_run_at(timetable: Timetable, now: datetime) -> datetime | None:
         return coming
     # All runs are made; those within the look-ahead are still to come.
     return coming if timetable.last_nominal_at is not None and coming <= timetable.last_nominal_at else None
+
+
+def coming(timetable: Timetable, after: datetime, count: int, now: datetime) -> list[datetime]:
+    """The next `count` nominal times after `after`, at any moment, paused or not, without those beyond `max_runs`.
+
+    `max_runs` is not looked for further than 10,000 runs ahead.
+    """
+    times = preview(timetable.schedule, after, count)
+    if timetable.max_runs is None:
+        return times
+    made_until = max(timetable.last_nominal_at or now, now) if timetable.active else now
+    left = timetable.max_runs - timetable.runs
+    if left > _FURTHEST_END:
+        return times
+    ahead = preview(timetable.schedule, made_until, left)
+    return [at for at in times if at <= (ahead[-1] if ahead else made_until)]
