@@ -92,7 +92,9 @@ class HumanConsole:
     def _event(self, name: str, fields: Fields) -> None:
         known = _EVENTS.get(name)
         if known is None:
-            if fields.get("level") in ("WARNING", "ERROR", "CRITICAL"):
+            if name.startswith("alert."):
+                self._show("alert", _alert(name, fields))
+            elif fields.get("level") in ("WARNING", "ERROR", "CRITICAL"):
                 self._show(name, _log(name, fields))
             return
         if text := known(fields):
@@ -115,6 +117,11 @@ def _log(source: str, record: Fields) -> str:
     cause = record.get("cause") or record.get("exception_name") or record.get("error") or ""
     text = f"[{colour}]{escape(str(record.get('service', source)))}: {escape(str(record.get('message', '')))}[/]"
     return f"{text} [dim]{escape(str(cause))}[/]" if cause else text
+
+
+def _alert(name: str, fields: Fields) -> str:
+    what = name.removeprefix("alert.").replace("_", " ")
+    return f"[yellow]▲ alert     {escape(what)}[/] [dim]{escape(str(fields.get('subject', '')))}[/]"
 
 
 def _job(fields: Fields) -> str:

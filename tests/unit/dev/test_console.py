@@ -73,6 +73,7 @@ class _Person:
             {"level": "WARNING", "service": "populator", "message": "careful", "cause": "why"},
             ["populator", "careful", "why"],
         ),
+        ({"event": "alert.dead_letters", "level": "WARNING", "subject": "m"}, ["dead letters", "m"]),
         (
             {
                 "event": "echo.received",
