@@ -20,8 +20,8 @@ _numbers = itertools.count(1)
 _INSERT_JOB = """
 INSERT INTO jobs (id, merchant_id, template_id, schedule_type, status, priority, attempt, retries, rescues, polls,
     max_retries, max_attempts, interval_seconds, timeout_seconds, retry_initial_seconds, retry_max_seconds,
-    retry_multiplier, scheduled_at, next_run_at, lease_expires_at, expires_at, completed_at, created_at, updated_at, target, payload,
-    metadata)
+    retry_multiplier, scheduled_at, next_run_at, lease_expires_at, expires_at, completed_at, created_at, updated_at,
+    target, payload, metadata)
 VALUES (%(id)s, %(merchant_id)s, %(template_id)s, %(schedule_type)s, %(status)s, %(priority)s, %(attempt)s, %(retries)s,
     %(rescues)s, 0, %(max_retries)s, %(max_attempts)s, %(interval_seconds)s, %(timeout_seconds)s, %(initial)s, 3600, 2,
     %(scheduled_at)s, %(next_run_at)s, %(lease_expires_at)s, %(expires_at)s, %(completed_at)s, %(now)s, %(now)s,
