@@ -53,7 +53,7 @@ def test_a_page_that_ends_exactly_with_the_jobs_has_no_next(api: str, producer: 
 def test_filters_narrow_alone_and_together(api: str, producer: Producer) -> None:
     template = new_id()
     of_template = store_jobs(api, producer.merchant_id, 2, template_id=template)
-    ended = {"next_run_at": None, "completed_at": NOW}
+    ended: dict[str, Any] = {"next_run_at": None, "completed_at": NOW}
     failed = store_jobs(api, producer.merchant_id, 2, status="failed", **ended)
     done = store_jobs(api, producer.merchant_id, status="completed", template_id=template, **ended)
     later = store_jobs(api, producer.merchant_id, scheduled_at=NOW + timedelta(days=1))

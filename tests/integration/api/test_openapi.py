@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped] # has no types of its own
 from openapi_spec_validator import validate
 
 from api.app import KEYLESS, SCHEME
