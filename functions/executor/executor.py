@@ -88,6 +88,7 @@ class Executor:
         self._clock = clock
         self._done: list[str] = []
         self._worked_at = monotonic()
+        self._sees_more = False
 
     def run(self, must_stop: Callable[[], bool], report: Report) -> None:
         """Work until there is nothing to do for a while, or `must_stop` says so. A store that is away is waited for."""
@@ -96,7 +97,7 @@ class Executor:
         )  # with nothing at hand at the start there is nothing to stay for
         while True:
             if must_stop():
-                report.reason, report.more = "time", len(self._roster) > 0
+                report.reason, report.more = "time", self._sees_more or len(self._roster) > 0
                 return
             try:
                 if self._turn(report):
@@ -135,6 +136,7 @@ class Executor:
             return False
         now = self._clock()
         popped = self._pop(now)
+        self._sees_more = bool(popped.hints or popped.ready or popped.has_more or popped.look_again_seconds is not None)
         if popped.unknown_merchants:
             self._queue.set_terms(self._book.look_up(now, popped.unknown_merchants))
         if popped.must_rebuild:

@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 from standardwebhooks import Webhook
 
+from executor import handler
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.observability.log import logger
@@ -256,15 +257,59 @@ def test_a_concurrency_limit_is_kept(scene: Scene, most: int) -> None:
 
 def test_i9_nothing_secret_is_logged(scene: Scene) -> None:
     written = StringIO()
-    [handler] = logger.handlers
-    assert isinstance(handler, StreamHandler)
-    before = handler.setStream(written)
+    [output] = logger.handlers
+    assert isinstance(output, StreamHandler)
+    before = output.setStream(written)
     target = (
         f'{{"type": "http", "url": "{scene.receiver.url}/status/500?token=hidden-query", "method": "POST", '
         '"headers": {"authorization": "Bearer hidden-header"}}'
     )
     scene.jobs(target=target, payload='"hidden-payload"', max_retries=0)
     scene.invoke()
-    handler.setStream(before)
+    output.setStream(before)
     assert "job.ended" in written.getvalue()
     assert "hidden" not in written.getvalue()
+
+
+def test_an_executor_waits_for_a_redis_that_is_away_as_long_as_it_may(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    handler._settings.cache_clear()
+    started = time.monotonic()
+    assert scene.invoke(seconds=3)["reason"] == "time"
+    assert time.monotonic() - started < 3
+
+
+def test_a_backlog_that_is_left_when_time_is_up_goes_to_a_successor(scene: Scene) -> None:
+    scene.jobs(due=utc_now() + seconds(30))
+    assert scene.invoke(seconds=3)["more"] is True
+    assert scene.receiver.invoked() == ["executor"]
+
+
+def test_a_job_whose_merchant_is_gone_fails(scene: Scene) -> None:
+    [job] = scene.jobs()
+    with psycopg.connect(scene.database_url) as connection:
+        connection.execute("DELETE FROM merchants")
+    scene.queue.set_terms([(MerchantLimits(merchant_id=scene.merchant), True)])
+    scene.invoke()
+    assert job_row(scene.database_url, job)["last_error"] == "its merchant is gone"
+
+
+def test_an_inactive_merchants_job_waits(scene: Scene) -> None:
+    [job] = scene.jobs()
+    with psycopg.connect(scene.database_url) as connection:
+        connection.execute("UPDATE merchants SET active = false")
+    scene.invoke()
+    assert job_row(scene.database_url, job)["status"] == "pending"
+
+
+def test_i3_a_result_whose_lease_was_taken_away_is_dropped(scene: Scene) -> None:
+    [job] = scene.jobs("/slow/1")
+    executor = scene.invoke_beside()
+    scene.receiver.wait_for(1)
+    with psycopg.connect(scene.database_url) as connection:
+        connection.execute("UPDATE jobs SET attempt = 7 WHERE id = %s", (job,))
+    executor.join()
+    row = job_row(scene.database_url, job)
+    assert (row["status"], row["attempt"]) == ("running", 7)
