@@ -64,8 +64,8 @@ def _scene(database_url: str, redis_url: str, receiver: Receiver, monkeypatch: p
         "ALLOWED_TARGET_NETWORKS": "127.0.0.0/8",
         "AWS_ENDPOINT_URL_LAMBDA": receiver.url,
         "IDLE_SECONDS": "0.2",
-        "LEASE_SECONDS": "3",
-        "HEARTBEAT_SECONDS": "0.4",
+        "LEASE_SECONDS": "2",
+        "HEARTBEAT_SECONDS": "0.3",
         "JOB_EVENTS": "true",
     }
     for name, value in environment.items():

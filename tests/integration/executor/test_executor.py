@@ -141,9 +141,9 @@ def test_a_cancelled_delivery_is_cut_off(scene: Scene) -> None:
 
 
 def test_the_heartbeat_keeps_a_slow_job_alive_beyond_its_lease(scene: Scene) -> None:
-    [job] = scene.jobs("/slow/4.5")
+    [job] = scene.jobs("/slow/3")
     executor = scene.invoke_beside()
-    time.sleep(3.8)
+    time.sleep(2.6)
     assert job_row(scene.database_url, job)["lease_expires_at"] > utc_now()
     executor.join()
     assert outcomes(scene, job) == ["completed"]
@@ -223,7 +223,7 @@ def test_i4_a_database_restart_loses_nothing(scene: Scene, postgres: BreakablePo
 
 
 def test_a_slow_merchant_does_not_stop_another(scene: Scene) -> None:
-    scene.jobs("/slow/3", count=900)
+    scene.jobs("/slow/2", count=900)
     executor = scene.invoke_beside()
     scene.receiver.wait_for(500)
     other = store_merchant(scene.database_url)
