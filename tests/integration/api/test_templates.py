@@ -206,6 +206,16 @@ def test_a_new_target_and_payload_reach_runs_that_wait(producer: Producer) -> No
     assert told == [(target, {"n": 1}, 0)] * 5
 
 
+def test_delivery_settings_are_changed_as_they_are_made(producer: Producer) -> None:
+    template = made(producer)
+    path = f"/templates/{template['id']}"
+    change = {"retry": {"initial_seconds": 2, "max_seconds": 20, "multiplier": 3}, "metadata": {"team": "y"}}
+    reply = producer.patch(path, change)
+    assert {name: reply.json[name] for name in change} == change
+    assert all({name: job[name] for name in change} == change for job in waiting(producer, template))
+    assert pointers(producer.patch(path, {"retry": {"initial_seconds": 2, "max_seconds": 1}})) == {"/retry/max_seconds"}
+
+
 def test_pausing_cancels_and_resuming_goes_on(producer: Producer) -> None:
     template = made(producer)
     path = f"/templates/{template['id']}"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler_core.domain.recurrence import Schedule, next_nominal_at
-from scheduler_core.domain.templates import CatchUp, Timetable, next_run_at, run_for, runs_due
+from scheduler_core.domain.templates import CatchUp, Timetable, coming, next_run_at, run_for, runs_due
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 LOOK_AHEAD = timedelta(seconds=150)
@@ -188,3 +188,10 @@ def test_a_template_that_has_made_all_its_runs_still_has_those_to_come() -> None
     last = timetable(last_nominal_at=coming, next_nominal_at=None, max_runs=1, runs=1)
     assert next_run_at(last, NOW) == coming
     assert next_run_at(last, coming) is None
+
+
+def test_what_comes_ends_with_max_runs_unless_that_is_very_far_away() -> None:
+    assert coming(timetable(max_runs=2), NOW, 5, NOW) == list(minutes("09:31", "09:32"))
+    assert coming(timetable(max_runs=2, runs=2, last_nominal_at=NOW, next_nominal_at=None), NOW, 5, NOW) == []
+    assert len(coming(timetable(max_runs=1_000_000), NOW, 5, NOW)) == 5
+    assert len(coming(timetable(), NOW - timedelta(days=365), 5, NOW)) == 5
