@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
@@ -25,13 +26,15 @@ _ESCAPED_NUL: Final = b"\\u0000"
 
 def new_ids(now: datetime, count: int, entropy: bytes) -> list[UUID]:
     """`count` ids made at `now`, ascending, from `ENTROPY_BYTES` random bytes for each."""
-    return sorted(uuid7(now, entropy[at * ENTROPY_BYTES :]) for at in range(count))
+    made = [uuid7(now, entropy[at : at + ENTROPY_BYTES]) for at in range(0, count * ENTROPY_BYTES, ENTROPY_BYTES)]
+    made.sort(key=attrgetter("int"))
+    return made
 
 
 def new_job(body: JobCreate, job_id: UUID, merchant_id: UUID, now: datetime) -> NewJob:
     """The job that `body` asks for at `now`. Raises InvalidRequestError, BodyTooLargeError."""
     scheduled_at = _scheduled_at(body, now)
-    faults = [*_timing_faults(body, max(scheduled_at, now)), *_polling_faults(body), *retry_faults(body.retry)]
+    faults = [*_faults(body, max(scheduled_at, now))]
     if faults:
         raise InvalidRequestError(*faults)
     return NewJob(
@@ -59,22 +62,21 @@ def _scheduled_at(body: JobCreate, now: datetime) -> datetime:
     return now if body.delay_seconds is None else now + timedelta(seconds=body.delay_seconds)
 
 
-def _timing_faults(body: JobCreate, due_at: datetime) -> Iterable[Fault]:
+def _faults(body: JobCreate, due_at: datetime) -> Iterable[Fault]:
     if body.scheduled_at is not None and body.delay_seconds is not None:
         yield Fault("cannot be given together with scheduled_at", pointer="/delay_seconds")
     if body.expires_at is not None and body.expires_at <= due_at:
         yield Fault("should lie after the due time", pointer="/expires_at")
-
-
-def _polling_faults(body: JobCreate) -> Iterable[Fault]:
     if body.schedule_type == "polling":
         if body.interval_seconds is None:
             yield Fault("is required for a polling job", pointer="/interval_seconds")
-        return
-    if body.interval_seconds is not None:
-        yield Fault("is for polling jobs only", pointer="/interval_seconds")
-    if body.max_attempts is not None:
-        yield Fault("is for polling jobs only", pointer="/max_attempts")
+    else:
+        if body.interval_seconds is not None:
+            yield Fault("is for polling jobs only", pointer="/interval_seconds")
+        if body.max_attempts is not None:
+            yield Fault("is for polling jobs only", pointer="/max_attempts")
+    if body.retry.initial_seconds > body.retry.max_seconds:
+        yield from retry_faults(body.retry)
 
 
 def retry_faults(retry: Retry) -> Iterable[Fault]:

@@ -1,6 +1,5 @@
 """What can be wrong with a request itself, each fault with the place where it is."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -109,9 +108,3 @@ def _detail(error: Mapping[str, Any]) -> str:
 def _told(fault: Fault) -> str:
     place = fault.parameter if fault.parameter is not None else fault.pointer
     return f"{place} {fault.detail}".strip()
-
-
-def read_errors(text: str) -> list[dict[str, str]]:
-    """The `errors` of a problem's JSON text."""
-    errors: list[dict[str, str]] = json.loads(text).get("errors", [])
-    return errors

@@ -60,6 +60,7 @@ Url = Annotated[
     AfterValidator(_checked_url),
     WithJsonSchema({"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": MAX_URL_CHARACTERS}),
 ]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 Headers = Annotated[dict[str, str], Field(max_length=MAX_HEADERS), AfterValidator(_checked_headers)]
 
 
@@ -70,7 +71,7 @@ class HttpTarget(Body):
 
     type: Literal["http"]
     url: Url
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] = "POST"
+    method: Method = "POST"
     headers: Headers = Field(default_factory=dict)
 
 
@@ -132,4 +133,12 @@ _ADAPTER: Final[TypeAdapter[HttpTarget | AwsTarget]] = TypeAdapter(Target)
 
 def target_text(target: HttpTarget | AwsTarget) -> str:
     """The target as the JSON text that is stored and delivered from."""
+    if isinstance(target, HttpTarget) and not target.headers:
+        return _plain_text(target.url, target.method)
     return _ADAPTER.dump_json(target, exclude_none=True).decode()
+
+
+@lru_cache(maxsize=4_096)
+def _plain_text(url: str, method: Method) -> str:
+    """Many jobs of a batch go to the same few places."""
+    return _ADAPTER.dump_json(HttpTarget(type="http", url=url, method=method)).decode()

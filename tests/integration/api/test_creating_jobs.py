@@ -185,7 +185,7 @@ BAD_HEADERS: list[Any] = [
     {"Webhook-Id": "1"}, {"webhook-signature": "1"}, {"X-Scheduler-Attempt": "1"}, {"traceparent": "1"},
     {"a b": "1"}, {"": "1"}, {"a:": "1"}, {"ä": "1"}, {"a": "b\r\nc: d"}, {"a": "\x00"}, {"a": "ü"}, {"a": " b"},
     {"A": "1", "a": "2"}, {f"h{n}": "" for n in range(51)}, {"a": "x" * 8_193},
-    {"a": "x" * 8_192, "b": "x" * 8_192, "c": ""},
+    {"a": "x" * 8_192, "b": "x" * 8_191},
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from psycopg import Connection
 from scheduler_core.domain.errors import NotFoundError, StaleTransitionError
 from scheduler_core.domain.jobs import NewJob
 from scheduler_core.domain.lifecycle import Event, JobStatus, allowed_from
+from scheduler_core.storage import arrays
 from scheduler_core.storage.queries import Queries
 
 _QUERIES: Final = Queries("jobs")
@@ -116,24 +117,24 @@ def insert(connection: Connection[Any], merchant_id: UUID, jobs: Sequence[NewJob
         {
             "merchant_id": merchant_id,
             "now": now,
-            "ids": [job.id for job in jobs],
-            "template_ids": [job.template_id for job in jobs],
-            "nominal_ats": [job.nominal_at for job in jobs],
-            "schedule_types": [job.schedule_type.value for job in jobs],
-            "priorities": [job.priority for job in jobs],
-            "max_retries": [job.max_retries for job in jobs],
-            "max_attempts": [job.max_attempts for job in jobs],
-            "interval_seconds": [job.interval_seconds for job in jobs],
-            "timeout_seconds": [job.timeout_seconds for job in jobs],
-            "retry_initial_seconds": [job.retry.initial_seconds for job in jobs],
-            "retry_max_seconds": [job.retry.max_seconds for job in jobs],
-            "retry_multipliers": [job.retry.multiplier for job in jobs],
-            "scheduled_ats": [job.scheduled_at for job in jobs],
-            "expires_ats": [job.expires_at for job in jobs],
-            "reference_ids": [job.reference_id for job in jobs],
-            "targets": [job.target for job in jobs],
-            "payloads": [job.payload for job in jobs],
-            "metadatas": [job.metadata for job in jobs],
+            "ids": arrays.words([job.id for job in jobs]),
+            "template_ids": arrays.words([job.template_id for job in jobs]),
+            "nominal_ats": arrays.moments([job.nominal_at for job in jobs]),
+            "schedule_types": arrays.words([job.schedule_type.value for job in jobs]),
+            "priorities": arrays.numbers([job.priority for job in jobs]),
+            "max_retries": arrays.numbers([job.max_retries for job in jobs]),
+            "max_attempts": arrays.numbers([job.max_attempts for job in jobs]),
+            "interval_seconds": arrays.numbers([job.interval_seconds for job in jobs]),
+            "timeout_seconds": arrays.numbers([job.timeout_seconds for job in jobs]),
+            "retry_initial_seconds": arrays.numbers([job.retry.initial_seconds for job in jobs]),
+            "retry_max_seconds": arrays.numbers([job.retry.max_seconds for job in jobs]),
+            "retry_multipliers": arrays.numbers([job.retry.multiplier for job in jobs]),
+            "scheduled_ats": arrays.moments([job.scheduled_at for job in jobs]),
+            "expires_ats": arrays.moments([job.expires_at for job in jobs]),
+            "reference_ids": arrays.texts([job.reference_id for job in jobs]),
+            "targets": arrays.texts([job.target for job in jobs]),
+            "payloads": arrays.texts([job.payload for job in jobs]),
+            "metadatas": arrays.texts([job.metadata for job in jobs]),
         },
     ).rowcount
 
