@@ -1,12 +1,13 @@
 """Whatever is posted, the answer is 201 or a problem of the producer's, never a fault of ours."""
 
 import json
+from datetime import datetime
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tests.producer import TARGET, Producer, Reply
+from tests.producer import TARGET, Producer, Reply, call, event_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=20)
 ANY_JSON = st.recursive(
@@ -44,7 +45,27 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "interval_seconds": NUMBERS,
     "max_attempts": NUMBERS,
 }
-BODIES = st.fixed_dictionaries({"target": TARGETS}, optional=FIELDS) | ANY_JSON
+SENSIBLE: dict[str, st.SearchStrategy[Any]] = {
+    "payload": st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+        max_leaves=12,
+    ),
+    "scheduled_at": st.datetimes(datetime(1970, 1, 1), datetime(2199, 12, 31)).map(lambda t: f"{t.isoformat()}Z"),  # noqa: DTZ001 - naive bounds are asked for
+    "reference_id": st.text(min_size=1, max_size=255),
+    "priority": st.integers(-101, 101),
+    "retry": st.fixed_dictionaries({}, optional={"initial_seconds": st.floats(0, 9), "max_seconds": st.floats(9, 99)}),
+    "metadata": st.dictionaries(st.text(min_size=1), st.text(), max_size=3),
+}
+ONE_STRANGE_FIELD = st.sampled_from(sorted(FIELDS)).flatmap(
+    lambda name: st.fixed_dictionaries({"target": st.just(TARGET), name: FIELDS[name]})
+)
+BODIES = (
+    st.fixed_dictionaries({"target": st.just(TARGET)}, optional=SENSIBLE)
+    | ONE_STRANGE_FIELD
+    | st.fixed_dictionaries({"target": TARGETS}, optional=FIELDS)
+    | ANY_JSON
+)
 RELAXED = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -60,6 +81,7 @@ def is_an_answer(reply: Reply, success: int) -> None:
 @RELAXED
 def test_any_job(producer: Producer, body: Any) -> None:
     reply = producer.post("/jobs", body)
+    event(f"answered {reply.status}")
     is_an_answer(reply, 201)
     if reply.status == 201:
         assert producer.get(reply.headers["location"]).text == reply.text
@@ -97,10 +119,8 @@ def test_any_text(producer: Producer, raw: str) -> None:
 )
 @settings(RELAXED, max_examples=75)
 def test_any_query(producer: Producer, path: str, query: dict[str, str]) -> None:
-    from tests.producer import call, event_of
-
     for place in ("/jobs", f"/jobs/{path}"):
-        event = event_of("GET", "/jobs", authorizer=producer.authorizer)
-        event |= {"rawPath": place, "queryStringParameters": query}
-        event["requestContext"]["http"]["path"] = place
-        is_an_answer(call(event), 200)
+        request = event_of("GET", "/jobs", authorizer=producer.authorizer)
+        request |= {"rawPath": place, "queryStringParameters": query}
+        request["requestContext"]["http"]["path"] = place
+        is_an_answer(call(request), 200)
