@@ -19,7 +19,7 @@ dev: $(READY) ## Run the stack until Ctrl-C
 	@exec $(BIN)/python -m dev --end-with-parent $(DEV_ARGS)
 
 test: $(READY) ## Run every test
-	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(READY) ## Check style, types, the direction of imports and the template
 	$(BIN)/ruff check .

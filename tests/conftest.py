@@ -23,20 +23,30 @@ ROOT = Path(__file__).parents[1]
 MIGRATIONS = ROOT / "migrations"
 _PREFIX = "task-scheduler-tests-"
 _TEMPLATE = "migrated"
+_ROOM_BYTES = 4 * 1024**3
 
 
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A short-lived folder for the session's servers. Those of sessions that were killed are cleared away."""
-    for leftover in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    root = _fast_folder()
+    for leftover in root.glob(f"{_PREFIX}*"):
         with contextlib.suppress(ValueError, OSError):
             if not processes.lives(int(leftover.name.split("-")[3])):
                 _end_servers_below(leftover)
                 shutil.rmtree(leftover, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fast_folder() -> Path:
+    """Memory, where there is enough: cloning a database for each test takes a tenth of the time there."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it, by mkdtemp
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM_BYTES:
+        return memory
+    return Path(tempfile.gettempdir())
 
 
 def _end_servers_below(folder: Path) -> None:
