@@ -1,7 +1,7 @@
 """What API Gateway's HTTP API is to the functions: routes, the authorizer, events in, responses out.
 
 Answers of the gateway itself are problem+json here, so that a client sees one form of error; in AWS they are
-`{"message": ...}`, with 404 where this says 405.
+`{"message": ...}`, with 404 where this says 405, and 500 where the authorizer failed and this says 503.
 """
 
 import asyncio
@@ -110,7 +110,9 @@ class Gateway:
             verdict = await verdicts.of(identity, ask)
         except AuthorizerFailedError as error:
             self._reports.event("gateway.failed", function=authorizer.function, error=str(error))
-            raise _RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, "the request could not be authorized") from error
+            raise _RefusedError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the request could not be authorized", ("retry-after", "5")
+            ) from error
         if not verdict.allowed:
             raise _RefusedError(HTTPStatus.FORBIDDEN, "this key is not valid here")
         return verdict

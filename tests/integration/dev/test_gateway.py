@@ -65,7 +65,7 @@ def test_without_a_key_it_is_401_and_with_a_bad_one_403() -> None:
 @pytest.mark.parametrize("key", ["odd", "fail"])
 def test_an_authorizer_that_fails_lets_nobody_pass(key: str) -> None:
     async def scenario(client: httpx.AsyncClient, p: Parts) -> None:
-        assert _is_problem(await client.get("/things/7", headers={"x-api-key": key}), 500)
+        assert _is_problem(await client.get("/things/7", headers={"x-api-key": key}), 503)
 
     _with_gateway(scenario)
 
