@@ -81,7 +81,7 @@ def list_(database: DatabaseSession, merchant: MerchantName) -> None:
 
 @database_command(app, "revoke")
 def revoke(database: DatabaseSession, key: KeyId) -> None:
-    """End a key for good. The gateway may remember the last answer for a key for up to 5 minutes."""
+    """End a key for good. The gateway remembers an answer for a key for up to a minute."""
     from cli import registry
     from scheduler_core.storage import api_keys
 
