@@ -104,7 +104,10 @@ class Gateway:
                 now=utc_now(),
                 identity=identity_source,
             )
-            return await self._integrate(authorizer.function, event)
+            try:
+                return await self._integrate(authorizer.function, event)
+            except _RefusedError as error:
+                raise AuthorizerFailedError("the authorizer failed") from error
 
         try:
             verdict = await verdicts.of(identity, ask)
