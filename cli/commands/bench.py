@@ -20,8 +20,8 @@ def precision(
     rate: Annotated[float, typer.Option(min=0.1, help="How many to ask for per second.")] = 50.0,
     lead: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="The shortest time until due.")] = 3.0,
     longest_lead: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="The longest time until due.")] = 25.0,
-    max_p50_ms: Annotated[float | None, Bound] = None,
-    max_p99_ms: Annotated[float | None, Bound] = None,
+    max_p50_ms: Annotated[float, Bound] = 10.0,
+    max_p99_ms: Annotated[float, Bound] = 50.0,
 ) -> None:
     """Ask for one-shot jobs at a steady rate and measure how late they come, by the receiver's clock.
 
@@ -37,7 +37,7 @@ def precision(
     broken = [
         f"{name} is {value} ms, more than {bound} ms"
         for name, value, bound in (("p50", late.p50_ms, max_p50_ms), ("p99", late.p99_ms, max_p99_ms))
-        if bound is not None and value > bound
+        if value > bound
     ]
     if late.missing or late.early:
         broken.append(f"{late.missing} missing, {late.early} early")
