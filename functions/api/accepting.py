@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final
@@ -18,6 +17,7 @@ from scheduler_core.domain.errors import TargetRefusedError
 from scheduler_core.domain.ids import ENTROPY_BYTES, uuid7
 from scheduler_core.domain.jobs import MAX_PAYLOAD_BYTES, NewJob, RetryPolicy
 from scheduler_core.domain.lifecycle import ScheduleType
+from scheduler_core.domain.targets import arn_allowed
 from scheduler_core.storage import merchants
 
 _TYPES: Final = {kind.value: kind for kind in ScheduleType}
@@ -146,7 +146,7 @@ def _url_fault(refused: TargetRefusedError | None) -> Fault | None:
     return None if refused is None else Fault(str(refused), pointer="/target/url")
 
 
-def _arn_fault(target: AwsTarget, patterns: Iterable[str]) -> Fault | None:
-    if any(fnmatchcase(target.arn, pattern) for pattern in patterns):
+def _arn_fault(target: AwsTarget, patterns: Sequence[str]) -> Fault | None:
+    if arn_allowed(target.arn, patterns):
         return None
     return Fault("is not among the ARNs that this merchant may use as targets", pointer="/target/arn")

@@ -23,3 +23,6 @@ def app() -> Api:
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Serve one request."""
     return app().resolve(event, context)
+
+
+app()  # in the environment's start, not in its first request
