@@ -1,25 +1,21 @@
 """Changes of a stored job: guarded, noted in the audit log in the same transaction, announced after the commit."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from aws_lambda_powertools.event_handler import Response
-from psycopg import Connection
 
 from api import accepting, wiring
+from api.auditing import audited
 from api.callers import Caller
 from api.faults import Fault, InvalidRequestError
 from api.rendering import job_json, ok
 from api.schemas.jobs import JobPatch
 from api.schemas.targets import target_text
-from scheduler_core.domain.ids import uuid7
 from scheduler_core.domain.jobs import Hint, NewJob
 from scheduler_core.domain.lifecycle import JobStatus
 from scheduler_core.observability.log import log_event
-from scheduler_core.storage import audit, jobs
+from scheduler_core.storage import jobs
 from scheduler_core.storage.jobs import JobEdit, JobRow
 
 
@@ -40,7 +36,7 @@ def edit(caller: Caller, job_id: UUID, body: JobPatch, now: datetime, entropy: b
         payload=accepting.payload_text(body.payload),
         sets_payload="payload" in given,
     )
-    with _audited(caller, job_id, "job.edited", now, entropy) as connection:
+    with audited(caller, f"/jobs/{job_id}", "job.edited", now, entropy) as connection:
         jobs.edit(connection, caller.merchant_id, job_id, change, now)
         job = jobs.get(connection, caller.merchant_id, job_id)
     if given & {"scheduled_at", "priority"}:
@@ -50,7 +46,7 @@ def edit(caller: Caller, job_id: UUID, body: JobPatch, now: datetime, entropy: b
 
 def cancel(caller: Caller, job_id: UUID, now: datetime, entropy: bytes) -> Response[str]:
     """Cancel a job that has not ended. Raises NotFoundError, StaleTransitionError."""
-    with _audited(caller, job_id, "job.cancelled", now, entropy) as connection:
+    with audited(caller, f"/jobs/{job_id}", "job.cancelled", now, entropy) as connection:
         was_running = jobs.cancel(connection, caller.merchant_id, job_id, now)
         job = jobs.get(connection, caller.merchant_id, job_id)
     if was_running:
@@ -62,7 +58,7 @@ def cancel(caller: Caller, job_id: UUID, now: datetime, entropy: bytes) -> Respo
 
 def run_now(caller: Caller, job_id: UUID, now: datetime, entropy: bytes) -> Response[str]:
     """Make a waiting job due now. Raises NotFoundError, StaleTransitionError."""
-    with _audited(caller, job_id, "job.run", now, entropy) as connection:
+    with audited(caller, f"/jobs/{job_id}", "job.run", now, entropy) as connection:
         jobs.run_now(connection, caller.merchant_id, job_id, now)
         job = jobs.get(connection, caller.merchant_id, job_id)
     _announce(caller, job, now)
@@ -71,26 +67,11 @@ def run_now(caller: Caller, job_id: UUID, now: datetime, entropy: bytes) -> Resp
 
 def redrive(caller: Caller, job_id: UUID, now: datetime, entropy: bytes) -> Response[str]:
     """Give a failed or cancelled job a new life. Raises NotFoundError, StaleTransitionError."""
-    with _audited(caller, job_id, "job.redriven", now, entropy) as connection:
+    with audited(caller, f"/jobs/{job_id}", "job.redriven", now, entropy) as connection:
         jobs.redrive(connection, caller.merchant_id, job_id, now)
         job = jobs.get(connection, caller.merchant_id, job_id)
     _announce(caller, job, now)
     return ok(job_json(job), 202)
-
-
-@contextmanager
-def _audited(caller: Caller, job_id: UUID, action: str, now: datetime, entropy: bytes) -> Iterator[Connection[Any]]:
-    with wiring.database().of_merchant(caller.merchant_id) as connection:
-        yield connection
-        audit.record(
-            connection,
-            caller.merchant_id,
-            entry_id=uuid7(now, entropy),
-            actor=caller.key_id,
-            action=action,
-            resource=f"/jobs/{job_id}",
-            now=now,
-        )
 
 
 def _announce(caller: Caller, job: JobRow, now: datetime) -> None:

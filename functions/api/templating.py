@@ -1,15 +1,13 @@
 """Changes of templates: in one transaction with their note in the audit log, announced after the commit."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from aws_lambda_powertools.event_handler import Response
-from psycopg import Connection
 
 from api import accepting, wiring
+from api.auditing import audited
 from api.callers import Caller
 from api.faults import Fault, InvalidRequestError
 from api.rendering import job_json, ok
@@ -20,16 +18,19 @@ from scheduler_core.domain.jobs import Hint
 from scheduler_core.domain.templates import Template
 from scheduler_core.observability.log import log_event
 from scheduler_core.services import template_changes
-from scheduler_core.storage import audit, jobs, templates
+from scheduler_core.storage import jobs, templates
 
 
 def create(caller: Caller, template: Template, now: datetime, entropy: bytes) -> Response[str]:
     """Store a template, and its first runs. Raises InvalidRequestError, ConflictError."""
-    with schedule_faults(), _audited(caller, template.id, "template.created", now, entropy) as connection:
+    with (
+        schedule_faults(),
+        audited(caller, f"/templates/{template.id}", "template.created", now, entropy) as connection,
+    ):
         hints = template_changes.create(connection, caller.merchant_id, template, now, wiring.settings())
         stored = templates.get(connection, caller.merchant_id, template.id, now)
     _announce(template.id, hints, now)
-    return ok(template_json(stored, now), 201, Location=f"/templates/{template.id}")
+    return ok(template_json(stored, now), 201, Location=resource)
 
 
 def edit(caller: Caller, template_id: UUID, body: TemplatePatch, now: datetime, entropy: bytes) -> Response[str]:
@@ -38,7 +39,7 @@ def edit(caller: Caller, template_id: UUID, body: TemplatePatch, now: datetime, 
         raise InvalidRequestError(Fault("should name at least one field to change", pointer=""))
     if "target" in body.model_fields_set:
         accepting.require_allowed(caller.merchant_id, body.target)
-    with schedule_faults(), _audited(caller, template_id, "template.edited", now, entropy) as connection:
+    with schedule_faults(), audited(caller, f"/templates/{template_id}", "template.edited", now, entropy) as connection:
         hints = template_changes.change(
             connection,
             caller.merchant_id,
@@ -54,7 +55,7 @@ def edit(caller: Caller, template_id: UUID, body: TemplatePatch, now: datetime, 
 
 def remove(caller: Caller, template_id: UUID, now: datetime, entropy: bytes) -> Response[str]:
     """Remove a template and cancel what has not started. Raises NotFoundError."""
-    with _audited(caller, template_id, "template.deleted", now, entropy) as connection:
+    with audited(caller, f"/templates/{template_id}", "template.deleted", now, entropy) as connection:
         template_changes.delete(connection, caller.merchant_id, template_id, now)
     return Response(204, body="")
 
@@ -62,7 +63,7 @@ def remove(caller: Caller, template_id: UUID, now: datetime, entropy: bytes) -> 
 def run_now(caller: Caller, template_id: UUID, now: datetime, entropy: bytes) -> Response[str]:
     """Make one job outside the schedule, due now. Raises NotFoundError."""
     job_id = uuid7(now, entropy[ENTROPY_BYTES:])
-    with _audited(caller, template_id, "template.run", now, entropy) as connection:
+    with audited(caller, f"/templates/{template_id}", "template.run", now, entropy) as connection:
         hint = templates.run_now(connection, caller.merchant_id, template_id, job_id, now)
         job = jobs.get(connection, caller.merchant_id, job_id)
     wiring.announcer().announce(now, [hint])
@@ -76,23 +77,6 @@ def run_now(caller: Caller, template_id: UUID, now: datetime, entropy: bytes) ->
             reference_id=None,
         )
     return ok(job_json(job), 202, Location=f"/jobs/{job_id}")
-
-
-@contextmanager
-def _audited(
-    caller: Caller, template_id: UUID, action: str, now: datetime, entropy: bytes
-) -> Iterator[Connection[Any]]:
-    with wiring.database().of_merchant(caller.merchant_id) as connection:
-        yield connection
-        audit.record(
-            connection,
-            caller.merchant_id,
-            entry_id=uuid7(now, entropy),
-            actor=caller.key_id,
-            action=action,
-            resource=f"/templates/{template_id}",
-            now=now,
-        )
 
 
 def _announce(template_id: UUID, hints: Sequence[Hint], now: datetime) -> None:
