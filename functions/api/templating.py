@@ -23,10 +23,8 @@ from scheduler_core.storage import jobs, templates
 
 def create(caller: Caller, template: Template, now: datetime, entropy: bytes) -> Response[str]:
     """Store a template, and its first runs. Raises InvalidRequestError, ConflictError."""
-    with (
-        schedule_faults(),
-        audited(caller, f"/templates/{template.id}", "template.created", now, entropy) as connection,
-    ):
+    resource = f"/templates/{template.id}"
+    with schedule_faults(), audited(caller, resource, "template.created", now, entropy) as connection:
         hints = template_changes.create(connection, caller.merchant_id, template, now, wiring.settings())
         stored = templates.get(connection, caller.merchant_id, template.id, now)
     _announce(template.id, hints, now)
