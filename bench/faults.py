@@ -48,12 +48,19 @@ def plan(stack: StackProcess, postgres: PostgresServer, redis: RedisServer) -> S
 def kill_executors(stack: StackProcess) -> None:
     """SIGKILL every process that runs the executor; waits for one where there is none."""
     deadline = monotonic() + _EXECUTOR_SECONDS
-    while not (pids := stack.processes_of("executor")):
+    # A process that was gone already, and not yet reported so, is no crash: go on until one has really been killed.
+    while not sum([_kill(pid) for pid in stack.processes_of("executor")]):
         if monotonic() > deadline:
             raise TimeoutError("no executor has started")
         time.sleep(0.02)
-    for pid in pids:
+
+
+def _kill(pid: int) -> bool:
+    try:
         os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def flush(redis_url: str) -> None:
