@@ -75,40 +75,48 @@ class Heartbeat:
                 return
             self._nudged.clear()
             now = self._clock()
-            try:
-                if nudged:
-                    self._see_that_somebody_watches()
-                if len(self._roster):
-                    self._cut_off_cancelled(looked_at - OVERLAP)
-                looked_at = now
-                if monotonic() >= next_beat:
-                    next_beat = monotonic() + self._every
-                    self._beat(now)
-            except QueueUnavailableError as error:
-                logger.warning("the ready queue is away", extra={"cause": str(error)})
-            except DatabaseUnavailableError as error:
-                logger.warning("a heartbeat was missed: the database is away", extra={"cause": str(error)})
-            except Exception:  # noqa: BLE001 - the leases must be kept whatever one beat runs into
-                logger.exception("a heartbeat failed")
+            # Each by itself: with the ready queue away the leases must be kept all the same.
+            if nudged:
+                self._step(self._see_that_somebody_watches)
+            if monotonic() >= next_beat:
+                next_beat = monotonic() + self._every
+                self._step(lambda: self._beat(now))  # noqa: B023 - called before `now` changes
+            if len(self._roster):
+                self._step(lambda: self._cut_off_cancelled(looked_at - OVERLAP))  # noqa: B023 - the same
+            looked_at = now
+
+    def _step(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except QueueUnavailableError as error:
+            logger.warning("the ready queue is away", extra={"cause": str(error)})
+        except DatabaseUnavailableError as error:
+            logger.warning("a heartbeat was missed: the database is away", extra={"cause": str(error)})
+        except Exception:  # noqa: BLE001 - the leases must be kept whatever one step runs into
+            logger.exception("a heartbeat failed")
 
     def _beat(self, now: datetime) -> None:
         held = self._roster.held()
         if not held:
             return
         for start in range(0, len(held), PAGE):
-            page = held[start : start + PAGE]
-            with self._database.transaction() as connection:
-                still = claims.extend_leases(connection, page, now=now, lease=self._lease)
-            self._drop([job for job in page if (job.id, job.attempt) not in still], "lost")
+            self._hold(now, held[start : start + PAGE], "lost")
         limited = [(job.merchant_id, job.id) for job in held if self._book.limits_concurrency(job.merchant_id)]
         if limited:
             self._queue.hold(now, limited, for_seconds=self._lease.total_seconds())
         self._see_that_somebody_watches()
 
     def _cut_off_cancelled(self, since: datetime) -> None:
+        """A cancellation is a hint too: the job may have been redriven since, and be held again rightly."""
         cancelled = set(self._queue.cancelled_since(since))
         if cancelled:
-            self._drop([job for job in self._roster.held() if job.id in cancelled], "cancelled")
+            self._hold(self._clock(), [job for job in self._roster.held() if job.id in cancelled], "cancelled")
+
+    def _hold(self, now: datetime, jobs: list[ClaimedJob], otherwise: str) -> None:
+        """Prolong the leases of `jobs`; whatever is not this executor's any more is cut off."""
+        with self._database.transaction() as connection:
+            still = claims.extend_leases(connection, jobs, now=now, lease=self._lease)
+        self._drop([job for job in jobs if (job.id, job.attempt) not in still], otherwise)
 
     def _drop(self, jobs: list[ClaimedJob], outcome: str) -> None:
         keys = [(job.id, job.attempt) for job in jobs]

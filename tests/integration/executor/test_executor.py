@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 from standardwebhooks import Webhook
 
+from dev.redis import RedisServer
 from executor import handler
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import Hint, MerchantLimits
@@ -313,3 +314,27 @@ def test_i3_a_result_whose_lease_was_taken_away_is_dropped(scene: Scene) -> None
     executor.join()
     row = job_row(scene.database_url, job)
     assert (row["status"], row["attempt"]) == ("running", 7)
+
+
+def test_a_cancellation_that_was_taken_back_does_not_cut_the_new_attempt_off(scene: Scene) -> None:
+    [job] = scene.jobs("/slow/1")
+    executor = scene.invoke_beside()
+    scene.receiver.wait_for(1)
+    scene.queue.announce_cancelled(utc_now(), [job])  # what is left of a cancellation before the redrive
+    executor.join()
+    assert outcomes(scene, job) == ["completed"]
+
+
+def test_leases_are_kept_while_redis_is_away(
+    scene: Scene, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_server.url)
+    handler._settings.cache_clear()
+    [job] = scene.jobs("/slow/4")
+    executor = scene.invoke_beside(seconds=12)
+    scene.receiver.wait_for(1)
+    redis_server.stop()
+    time.sleep(2.5)  # longer than a lease
+    assert job_row(scene.database_url, job)["lease_expires_at"] > utc_now()
+    executor.join()
+    assert outcomes(scene, job) == ["completed"]
