@@ -82,7 +82,10 @@ class Watcher:
         """
         report = Report()
         self._guard_once(clock(), report)
-        self._keep_up(clock(), report)
+        try:
+            self._keep_up(clock(), report)
+        except DatabaseUnavailableError as error:  # a partition's lock was not to be had, say: running jobs come first
+            logger.warning("upkeep waits for the next run", extra={"cause": str(error)})
         while (
             self._is_needed(clock()) or report.passes < least_passes
         ) and remaining_seconds() > self._watch.total_seconds() * 2:

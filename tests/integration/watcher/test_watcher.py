@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from scheduler_core.domain.jobs import MAX_RESCUES
@@ -174,3 +175,12 @@ def test_a_job_that_waits_too_long_is_alerted_once(stage: Stage) -> None:
     stage.run()
     stage.run()
     assert [alert["kind"] for alert in stage.published] == ["oldest_due"]
+
+
+def test_upkeep_that_cannot_be_done_does_not_end_the_guard(stage: Stage) -> None:
+    [job] = stage.running_jobs(lease_expires_at=NOW + seconds(12))
+    with psycopg.connect(stage.url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(hashtext('scheduler.partitions'))")
+        assert stage.run()["partitions_made"] == 0
+        other.rollback()
+    assert job_row(stage.url, job)["status"] == "retrying"
