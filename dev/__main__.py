@@ -6,7 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-from dev import parent, stack
+from dev import stack
+from hosting import parent
 
 
 def main() -> int:

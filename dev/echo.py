@@ -23,9 +23,9 @@ from urllib.parse import parse_qsl
 import uvloop
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from dev import parent
-from dev.gateway import Receive, Scope, Send
-from dev.web import WebServer
+from hosting import parent
+from hosting.gateway import Receive, Scope, Send
+from hosting.web import WebServer
 
 _KEPT = 200_000
 _COUNTED = 100_000

@@ -12,7 +12,7 @@ from typing import Any
 from dev import processes
 from dev.processes import ServerError
 
-_OURS = ("dev.runtime", "dev.echo")
+_OURS = ("hosting.runtime", "dev.echo")
 
 
 class DataFolder:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hosting.web import LOOPBACK
 from scheduler_core.clock import monotonic
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _UNPRIVILEGED = ("nobody", "daemon")
-LOOPBACK = "127.0.0.1"
 
 
 class ServerError(Exception):

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dev import processes
-from dev.processes import LOOPBACK, ServerError
+from dev.processes import ServerError
+from hosting.web import LOOPBACK
 
 _READY_SECONDS = 10.0
 

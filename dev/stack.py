@@ -12,21 +12,22 @@ from typing import Any
 
 import uvloop
 
-from dev import demo, processes, web
+from dev import demo
 from dev.console import HumanConsole, JsonConsole
 from dev.demo import Demo
-from dev.environments import documented_settings, environment_of
 from dev.folder import DataFolder
-from dev.gateway import Gateway
-from dev.invoke_api import InvokeApi
-from dev.invoker import Invoker
-from dev.pool import forward_lines
 from dev.postgres import PostgresServer
 from dev.processes import ServerError
 from dev.redis import RedisServer
-from dev.template import Template, TemplateError, read_template
-from dev.ticker import Ticker
 from dev.welcome import welcome
+from hosting import web
+from hosting.environments import documented_settings, environment_of
+from hosting.gateway import Gateway
+from hosting.invoke_api import InvokeApi
+from hosting.invoker import Invoker
+from hosting.pool import forward_lines
+from hosting.template import Template, TemplateError, read_template
+from hosting.ticker import Ticker
 from scheduler_core.domain.errors import SchedulerError
 from scheduler_core.storage.migrations import apply_migrations
 
@@ -148,7 +149,7 @@ class Stack:
             loop.add_signal_handler(each, self._ending.set)
         gateway_at, invoke_at = web.bind(self._options.port), web.bind()
         echo_at = web.bind(self._options.echo_port)
-        invoke_url = f"http://{processes.LOOPBACK}:{invoke_at.getsockname()[1]}"
+        invoke_url = f"http://{web.LOOPBACK}:{invoke_at.getsockname()[1]}"
         invoker = Invoker(self._template.functions, self._environments(invoke_url), self)
         invoke_api = web.WebServer(InvokeApi(invoker), invoke_at)
         gateway = web.WebServer(Gateway(self._template, invoker, self), gateway_at)
@@ -226,7 +227,7 @@ class Stack:
         facts = {
             "url": gateway.url,
             "api_key": known.api_key,
-            "echo_url": f"http://{processes.LOOPBACK}:{echo_port}",
+            "echo_url": f"http://{web.LOOPBACK}:{echo_port}",
             "database_url": self._servers.database_url,
             "redis_url": self._servers.redis_url,
             "signing_key": self._signing_key,

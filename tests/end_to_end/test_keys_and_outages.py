@@ -14,7 +14,7 @@ import pytest
 
 from bench.stack import StackProcess, own_stack
 from dev.redis import RedisServer
-from dev.template import Route, read_template
+from hosting.template import Route, read_template
 from scheduler_core.clock import utc_now
 from scheduler_core.security import api_keys as keys
 from scheduler_core.storage import api_keys

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from dev import processes, web
+from dev import processes
+from hosting import web
 
 READY_SECONDS = 5.0
 STOP_SECONDS = 5.0

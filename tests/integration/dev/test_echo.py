@@ -17,7 +17,7 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from dev import web
+from hosting import web
 
 SECRET = "whsec_" + base64.b64encode(b"0" * 32).decode()
 

@@ -42,8 +42,8 @@ def test_what_is_told_is_for_our_user_only_and_gone_with_the_stack(tmp_path: Pat
 def test_orphans_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
-    with subprocess.Popen([*sleeping, "dev.runtime"]) as orphan, subprocess.Popen(sleeping) as stranger:
-        assert processes.wait_until(lambda: "dev.runtime" in processes.command_of(orphan.pid), 5)
+    with subprocess.Popen([*sleeping, "hosting.runtime"]) as orphan, subprocess.Popen(sleeping) as stranger:
+        assert processes.wait_until(lambda: "hosting.runtime" in processes.command_of(orphan.pid), 5)
         folder.note_process(orphan.pid)
         folder.note_process(stranger.pid)
         assert folder.end_orphans() == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dev.events import MalformedAnswerError, Request, authorizer_event, request_event, response_of
+from hosting.events import MalformedAnswerError, Request, authorizer_event, request_event, response_of
 
 NOW = datetime(2026, 3, 12, 19, 3, 58, 390_000, tzinfo=UTC)
 

@@ -1,6 +1,6 @@
 """The inside of one function's process: what Lambda's Python runtime is to a handler.
 
-Run as `python -m dev.runtime <descriptor>`. The handler is imported once, then invocations come one at a time over
+Run as `python -m hosting.runtime <descriptor>`. The handler is imported once, then invocations come one at a time over
 the socket with that descriptor. The end of the socket, or of the parent, is the end of the process. SIGTERM keeps its
 default meaning unless the handler's own code gives it another.
 """
@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from dev import frames, parent
+from hosting import frames, parent
 
 Handler = Callable[[dict[str, Any], "Context"], Any]
 

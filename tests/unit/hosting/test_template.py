@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.template import TemplateError, read_template
+from hosting.template import TemplateError, read_template
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "tests" / "fixtures" / "template.yaml"

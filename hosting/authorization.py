@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dev.template import Authorizer
+from hosting.template import Authorizer
 
 _MOST = 10_000
 Ask = Callable[[Sequence[str]], Awaitable[Any]]

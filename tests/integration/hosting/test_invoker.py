@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dev import processes
-from tests.integration.dev.parts import parts, until
+from tests.integration.hosting.parts import parts, until
 
 
 def test_a_handler_gets_its_event_and_its_answer_comes_back() -> None:

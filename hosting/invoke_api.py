@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from dev.gateway import Receive, Scope, Send
-from dev.invoker import Invoker, QueueFullError
+from hosting.gateway import Receive, Scope, Send
+from hosting.invoker import Invoker, QueueFullError
 
 _PATH = re.compile(r"/2015-03-31/functions/(?P<name>[^/]+)/invocations")
 _MAX_BODY_BYTES = 6 * 1024 * 1024

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dev.authorization import AuthorizerFailedError, Verdicts
-from dev.template import Authorizer
+from hosting.authorization import AuthorizerFailedError, Verdicts
+from hosting.template import Authorizer
 
 
 class _Gate:

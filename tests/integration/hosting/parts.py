@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dev import web
-from dev.environments import environment_of
-from dev.gateway import Gateway
-from dev.invoke_api import InvokeApi
-from dev.invoker import Invoker
-from dev.template import Template, read_template
+from hosting import web
+from hosting.environments import environment_of
+from hosting.gateway import Gateway
+from hosting.invoke_api import InvokeApi
+from hosting.invoker import Invoker
+from hosting.template import Template, read_template
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from scheduler_core.invocation.lambda_invoker import InvocationError, LambdaInvoker
 from scheduler_core.settings import InvocationSettings
-from tests.integration.dev.parts import parts, until
+from tests.integration.hosting.parts import parts, until
 
 
 def test_the_layers_own_invoker_wakes_a_function(tmp_path: Path) -> None:

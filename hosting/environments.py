@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dev.events import REGION
-from dev.template import Function
+from hosting.events import REGION
+from hosting.template import Function
 
 _INHERITED = (
     "PATH",

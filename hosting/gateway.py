@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
-from dev.authorization import AuthorizerFailedError, Verdict, Verdicts
-from dev.events import MalformedAnswerError, Request, Response, authorizer_event, request_event, response_of
-from dev.invoker import Invoker
-from dev.reports import Reports
-from dev.routing import Match, Routes
-from dev.template import Template
+from hosting.authorization import AuthorizerFailedError, Verdict, Verdicts
+from hosting.events import MalformedAnswerError, Request, Response, authorizer_event, request_event, response_of
+from hosting.invoker import Invoker
+from hosting.reports import Reports
+from hosting.routing import Match, Routes
+from hosting.template import Template
 from scheduler_core.clock import monotonic, utc_now
 
 MAX_BODY_BYTES = 10 * 1024 * 1024

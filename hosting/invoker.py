@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dev.pool import Pool, Result
-from dev.reports import Reports
-from dev.template import Function
+from hosting.pool import Pool, Result
+from hosting.reports import Reports
+from hosting.template import Function
 
 _QUEUE = 1_000
 _REAP_SECONDS = 10.0

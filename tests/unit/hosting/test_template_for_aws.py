@@ -10,7 +10,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
-from dev.template import read_template
+from hosting.template import read_template
 
 FILE = Path(__file__).parents[3] / "template.yaml"
 PARAMETERS = {"DatabaseUrl": "x", "RedisUrl": "y", "SigningKey": "z" * 32}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dev.template import Route
+from hosting.template import Route
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from dev.processes import LOOPBACK
+LOOPBACK = "127.0.0.1"
 
 
 class _Server(uvicorn.Server):

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from uuid import uuid4
 
-from dev.events import ACCOUNT, REGION
-from dev.invoker import Invoker, QueueFullError
-from dev.reports import Reports
-from dev.template import Schedule
+from hosting.events import ACCOUNT, REGION
+from hosting.invoker import Invoker, QueueFullError
+from hosting.reports import Reports
+from hosting.template import Schedule
 from scheduler_core.clock import monotonic, utc_now
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.dev.parts import Parts, parts
+from tests.integration.hosting.parts import Parts, parts
 
 Scenario = Callable[[httpx.AsyncClient, Parts], Awaitable[None]]
 

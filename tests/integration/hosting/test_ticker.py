@@ -3,10 +3,10 @@
 import asyncio
 from datetime import timedelta
 
-from dev.invoker import Invoker
-from dev.template import Schedule
-from dev.ticker import Ticker
-from tests.integration.dev.parts import Heard
+from hosting.invoker import Invoker
+from hosting.template import Schedule
+from hosting.ticker import Ticker
+from tests.integration.hosting.parts import Heard
 
 
 class _Recorder(Invoker):

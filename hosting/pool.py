@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dev import frames
-from dev.reports import Reports
-from dev.template import Function
+from hosting import frames
+from hosting.reports import Reports
+from hosting.template import Function
 from scheduler_core.clock import monotonic
 
 _LONGEST_LINE = 1_048_576
@@ -206,7 +206,7 @@ class Pool:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "dev.runtime",
+                "hosting.runtime",
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dev.routing import Routes
-from dev.template import read_template
+from hosting.routing import Routes
+from hosting.template import read_template
 
 ROUTES = Routes(read_template(Path(__file__).parents[2] / "fixtures" / "template.yaml").routes)
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from dev.environments import documented_settings, environment_of
-from dev.template import read_template
+from hosting.environments import documented_settings, environment_of
+from hosting.template import read_template
 
 STUB = read_template(Path(__file__).parents[2] / "fixtures" / "template.yaml").function("stub")
 

@@ -1,0 +1,1 @@
+"""What AWS is to the functions, on any machine: gateway, invoker, schedules, read from template.yaml."""
