@@ -1,11 +1,7 @@
 """Delivers what is due: once a minute, and when the API or the populator asks; until there is nothing to do."""
 
 import random
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -15,6 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from executor.crew import Crew, is_needed
 from executor.executor import Report
 from executor.settings import ExecutorSettings
+from executor.stopping import stop_request
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
 from scheduler_core.domain.outcomes import released
@@ -42,9 +39,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         return report.as_dict()
     remaining = _remaining_seconds(context)
     drain = min(settings.drain_seconds, remaining() / 2)
-    with _stop_signal() as stopped, Crew(settings, clock=utc_now, jitter=random.random) as crew:
+    with stop_request(settings.stop_seconds) as stopped, Crew(settings, clock=utc_now, jitter=random.random) as crew:
         crew.executor.run(lambda: stopped.is_set() or remaining() < drain, report)
-        crew.drain(lambda: not stopped.is_set() and remaining() > LAST_SECONDS)
+        crew.drain(lambda: not stopped.is_over() and remaining() > LAST_SECONDS)
         report.released = crew.release(_time_is_up)
     if report.more and not stopped.is_set():
         crew.hand_over()
@@ -57,17 +54,3 @@ def _remaining_seconds(context: LambdaContext) -> Any:
 
 def _time_is_up(now: datetime, job: ClaimedJob) -> AttemptRecord:
     return released(now, job, "its executor's time was up")
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets: a process that is told to go finishes what it holds."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGTERM, before)
