@@ -29,7 +29,7 @@ lint: $(READY) ## Check style, types, the direction of imports and the template
 	$(BIN)/cfn-lint template.yaml
 
 clean: ## Remove what is not in the repository
-	rm -rf $(VENV) .data .aws-sam .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .data .aws-sam .tools .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is as it should be while this file is newer than what it was made from. uv's sync removes what the
