@@ -29,17 +29,15 @@ def main() -> int:
     part, reports = parser.parse_args().part, JsonLines()
     try:
         if part == "migrate":
-            url = MigrateSettings().database_url.get_secret_value()  # type: ignore[call-arg] # from the environment
+            url = MigrateSettings().database_url.get_secret_value()
             return migrate(url, ROOT / "migrations", reports)
         template, settings = read_template(ROOT / "template.yaml"), HostingSettings()
         serve = services.gateway if part == "gateway" else services.workers
         uvloop.run(serve(template, settings, reports))
     except ValidationError as error:
         # Never the input: it may be a secret.
-        wrong = {
-            str(each["loc"][0]).upper(): each["msg"] for each in error.errors(include_input=False, include_url=False)
-        }
-        reports.event("settings.wrong", settings=wrong)
+        faults = error.errors(include_input=False, include_url=False)
+        reports.event("settings.wrong", settings={str(each["loc"][0]).upper(): each["msg"] for each in faults})
         return 2
     except OSError as error:
         reports.event(f"{part}.failed", error=str(error))
