@@ -7,7 +7,7 @@ runs already is used, and nothing is started:
     CONTRACT_DATABASE_URL=postgresql://owner:...@127.0.0.1:5432/scheduler   its database, as the schema's owner: keys
                                                             and merchants of the tests' own are made in it
     CONTRACT_ECHO_URL=http://127.0.0.1:3001                 an echo receiver (`dev/echo.py`), as the tests reach it
-    CONTRACT_TARGET_URL=http://echo:3001                    the same one as deliveries reach it; CONTRACT_ECHO_URL if unset
+    CONTRACT_TARGET_URL=http://echo:3001                    the same one as deliveries reach it (default: the same)
     CONTRACT_GATEWAY=local                                  whose gateway it is: `local` (make dev, docker compose),
                                                             `sam`, or `aws`; they differ where the documents say so
     CONTRACT_PATIENCE_SECONDS=20                            how long a delivery may take before a test fails
