@@ -29,8 +29,10 @@ RECORD_SECONDS = 3.0
 
 
 def is_needed(settings: ExecutorSettings, now: datetime, reason: str) -> bool:
-    """Whether one more executor has work: always when the populator asks, else only if those awake are too few."""
-    if reason == "backlog":
+    """Whether one more executor has work: always when the populator asks or one is to stay, else only if those awake
+    are too few.
+    """
+    if reason in {"backlog", "stay"}:
         return True
     try:
         queue = ReadySet.connect(settings)

@@ -36,14 +36,14 @@ def _settings() -> ExecutorSettings:
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers the invocation's report: `popped`, `claimed`, `released`, `reason`, `more`."""
-    settings, report = _settings(), Report()
-    if not is_needed(settings, utc_now(), str(event.get("reason", "tick"))):
+    settings, report, reason = _settings(), Report(), str(event.get("reason", "tick"))
+    if not is_needed(settings, utc_now(), reason):
         report.reason = "not needed"
         return report.as_dict()
     remaining = _remaining_seconds(context)
     drain = min(settings.drain_seconds, remaining() / 2)
     with _stop_signal() as stopped, Crew(settings, clock=utc_now, jitter=random.random) as crew:
-        crew.executor.run(lambda: stopped.is_set() or remaining() < drain, report)
+        crew.executor.run(lambda: stopped.is_set() or remaining() < drain, report, stay=reason == "stay")
         crew.drain(lambda: not stopped.is_set() and remaining() > LAST_SECONDS)
         report.released = crew.release(_time_is_up)
     if report.more and not stopped.is_set():
