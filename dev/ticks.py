@@ -7,6 +7,7 @@ executor delivers goes out from here, and a receiver on 127.0.0.1 can be reached
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from dev.local_environment import environments
 from dev.vigil import Vigil
@@ -33,12 +34,24 @@ class Stores:
 
 
 class Ticks:
-    """The scheduled functions of a template, in processes of their own. `keep_executor`: one is always awake."""
+    """The scheduled functions of a template, in processes of their own.
 
-    def __init__(self, template: Template, stores: Stores, reports: Reports, *, keep_executor: bool = False) -> None:
+    `keep_executor`: one is always awake. `more` is what the functions are told besides.
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        stores: Stores,
+        reports: Reports,
+        *,
+        keep_executor: bool = False,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._schedules = template.schedules
         bound = web.bind()
         supplied = {
+            **more,
             "AWS_ENDPOINT_URL_LAMBDA": f"http://{web.LOOPBACK}:{bound.getsockname()[1]}",
             "DATABASE_URL": stores.database_url,
             "REDIS_URL": stores.redis_url,

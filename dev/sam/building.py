@@ -1,0 +1,141 @@
+"""What SAM runs: the functions built for this machine, and what they are told."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+from dev.local_environment import LOOPBACK_NETWORKS, ROOT
+from dev.sam.compose import Stores, stand_in
+from dev.sam.steps import StepError, Steps, answer_of
+
+NOWHERE = "http://127.0.0.1:9"
+"""A closed port of whoever asks: fails at once."""
+ENVIRONMENT: Mapping[str, str | None] = {
+    "SAM_CLI_TELEMETRY": "0",
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_SESSION_TOKEN": None,
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_PROFILE": None,
+}
+"""SAM hands the credentials that it finds to the containers: nobody's real ones."""
+_NO_SAM = "SAM is missing: `make sam` installs it."
+_NO_BASE = (
+    "The base image {} can be neither found nor pulled; as root on Debian, containers/lambda-base-image.sh makes one."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A build, ready for `sam local`."""
+
+    sam: Path
+    template: Path
+    environment_file: Path
+    network: str
+    skip_pull: bool
+
+    def command(self, *arguments: object) -> list[str]:
+        """`sam local ...` with the options that all its commands take."""
+        name, *more = arguments
+        options = ["--template", self.template, "--env-vars", self.environment_file, "--docker-network", self.network]
+        pulled = ["--skip-pull-image"] if self.skip_pull else []
+        return [*map(str, (self.sam, "local", name, *options, *pulled, *more))]
+
+
+def build(steps: Steps, sam: Path | None, stores: Stores, *, folder: Path, signing_key: str) -> Built:
+    """Build for this machine, and write what the functions are told. Raises StepError."""
+    found = sam or _found()
+    here = architecture()
+    base = f"public.ecr.aws/lambda/python:3.12-{here}"
+    _see_to_base_image(steps, base)
+    steps.run(
+        f"sam build for {here}",
+        *(found, "build", "--parameter-overrides", f"Architecture={here}"),
+        cwd=ROOT,
+        environment={**ENVIRONMENT, "ARCHITECTURE": here},
+    )
+    variables = variables_for(stores, signing_key)
+    template = ROOT / ".aws-sam" / "build" / "local.json"
+    document = yaml_parse((template.with_name("template.yaml")).read_text(encoding="utf-8"))
+    template.write_text(json.dumps(declaring(document, variables, here), indent=1, default=str), encoding="utf-8")
+    return Built(
+        sam=found,
+        template=template,
+        environment_file=_kept_secret(folder / "sam-env.json", {"Parameters": variables}),
+        network=stores.network,
+        skip_pull=stand_in(base),
+    )
+
+
+def architecture() -> str:
+    """This machine's, by Lambda's name."""
+    return "arm64" if platform.machine().lower() in {"arm64", "aarch64"} else "x86_64"
+
+
+def variables_for(stores: Stores, signing_key: str) -> dict[str, str]:
+    """What functions in containers of the stores' network are told."""
+    return {
+        "DATABASE_URL": stores.database_url(inside=True),
+        "REDIS_URL": stores.redis_url(inside=True),
+        "SIGNING_KEY": signing_key,
+        "AWS_ENDPOINT_URL": stores.localstack_url(inside=True),
+        "AWS_ENDPOINT_URL_LAMBDA": NOWHERE,
+        "ALLOWED_TARGET_NETWORKS": os.environ.get("ALLOWED_TARGET_NETWORKS") or LOOPBACK_NETWORKS,
+        "JOB_EVENTS": os.environ.get("JOB_EVENTS") or "true",
+        "EXECUTOR_FUNCTION": "ExecutorFunction",
+        "POPULATOR_FUNCTION": "PopulatorFunction",
+        "WATCHER_FUNCTION": "WatcherFunction",
+    }
+
+
+def declaring(document: dict[str, Any], variables: Mapping[str, str], architecture: str) -> dict[str, Any]:
+    """A built template that declares `variables`, empty, for every function, and is for this architecture by default.
+
+    SAM passes on only what a template declares, and in AWS nothing has these names: there functions read secrets.
+    """
+    shared = document.setdefault("Globals", {}).setdefault("Function", {}).setdefault("Environment", {})
+    declared = shared.setdefault("Variables", {})
+    for name in variables:
+        declared.setdefault(name, "")
+    if "Architecture" in document.get("Parameters", {}):
+        document["Parameters"]["Architecture"]["Default"] = architecture
+    return document
+
+
+def _found() -> Path:
+    beside, on_path = ROOT / ".venv-sam" / "bin" / "sam", shutil.which("sam")
+    if beside.exists():
+        return beside
+    if on_path is None:
+        raise StepError(_NO_SAM)
+    return Path(on_path)
+
+
+def _see_to_base_image(steps: Steps, base: str) -> None:
+    if answer_of("docker", "image", "inspect", "--format", "-", base, cwd=ROOT) is not None:
+        return
+    try:
+        steps.run(f"docker pull {base}", "docker", "pull", "--quiet", base, cwd=ROOT)
+    except StepError:
+        made = ROOT / "containers" / "lambda-base-image.sh"
+        if os.geteuid() != 0 or not made.exists():
+            raise StepError(_NO_BASE.format(base)) from None
+        steps.note(f"{base} cannot be pulled: a stand-in from the distribution's packages takes its place")
+        steps.run("Stand-in base image", made, cwd=ROOT)
+
+
+def _kept_secret(file: Path, content: object) -> Path:
+    written = file.with_suffix(".new")
+    written.unlink(missing_ok=True)
+    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as fresh:
+        json.dump(content, fresh, indent=1)
+    written.rename(file)
+    return file
