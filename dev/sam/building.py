@@ -12,11 +12,9 @@ from typing import Any
 from samtranslator.yaml_helper import yaml_parse
 
 from dev.local_environment import LOOPBACK_NETWORKS, ROOT
-from dev.sam.compose import Stores, stand_in
-from dev.sam.steps import StepError, Steps, answer_of
+from dev.sam.compose import NOWHERE, Stores, stand_in
+from dev.sam.steps import StepError, Steps
 
-NOWHERE = "http://127.0.0.1:9"
-"""A closed port of whoever asks: fails at once."""
 ENVIRONMENT: Mapping[str, str | None] = {
     "SAM_CLI_TELEMETRY": "0",
     "AWS_ACCESS_KEY_ID": "local",
@@ -27,9 +25,6 @@ ENVIRONMENT: Mapping[str, str | None] = {
 }
 """SAM hands the credentials that it finds to the containers: nobody's real ones."""
 _NO_SAM = "SAM is missing: `make sam` installs it."
-_NO_BASE = (
-    "The base image {} can be neither found nor pulled; as root on Debian, containers/lambda-base-image.sh makes one."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +50,7 @@ def build(steps: Steps, sam: Path | None, stores: Stores, *, folder: Path, signi
     found = sam or _found()
     here = architecture()
     base = f"public.ecr.aws/lambda/python:3.12-{here}"
-    _see_to_base_image(steps, base)
+    steps.run("Lambda's base image", ROOT / "containers" / "lambda-base", cwd=ROOT)
     steps.run(
         f"sam build for {here}",
         *(found, "build", "--parameter-overrides", f"Architecture={here}"),
@@ -86,7 +81,7 @@ def variables_for(stores: Stores, signing_key: str) -> dict[str, str]:
         "DATABASE_URL": stores.database_url(inside=True),
         "REDIS_URL": stores.redis_url(inside=True),
         "SIGNING_KEY": signing_key,
-        "AWS_ENDPOINT_URL": stores.localstack_url(inside=True),
+        "AWS_ENDPOINT_URL": stores.aws_url(inside=True),
         "AWS_ENDPOINT_URL_LAMBDA": NOWHERE,
         "ALLOWED_TARGET_NETWORKS": os.environ.get("ALLOWED_TARGET_NETWORKS") or LOOPBACK_NETWORKS,
         "JOB_EVENTS": os.environ.get("JOB_EVENTS") or "true",
@@ -117,19 +112,6 @@ def _found() -> Path:
     if on_path is None:
         raise StepError(_NO_SAM)
     return Path(on_path)
-
-
-def _see_to_base_image(steps: Steps, base: str) -> None:
-    if answer_of("docker", "image", "inspect", "--format", "-", base, cwd=ROOT) is not None:
-        return
-    try:
-        steps.run(f"docker pull {base}", "docker", "pull", "--quiet", base, cwd=ROOT)
-    except StepError:
-        made = ROOT / "containers" / "lambda-base-image.sh"
-        if os.geteuid() != 0 or not made.exists():
-            raise StepError(_NO_BASE.format(base)) from None
-        steps.note(f"{base} cannot be pulled: a stand-in from the distribution's packages takes its place")
-        steps.run("Stand-in base image", made, cwd=ROOT)
 
 
 def _kept_secret(file: Path, content: object) -> Path:

@@ -12,6 +12,10 @@ from dev.local_environment import ROOT
 from dev.sam.steps import StepError, Steps, answer_of
 
 FILE = "docker-compose.dev.yml"
+NOWHERE = "http://127.0.0.1:9"
+"""A closed port of whoever asks: fails at once."""
+_SHOWN = {"postgres": "PostgreSQL", "redis": "Redis", "localstack": "LocalStack"}
+_OPTIONAL = {"localstack"}
 SERVICES: Mapping[str, int] = {"postgres": 5432, "redis": 6379, "localstack": 4566}
 _NO_ENGINE = "The Docker engine does not answer: start it first. As root on Debian, containers/engine installs it."
 _NO_COMPOSE = "`docker compose` is missing: install its plugin. As root on Debian, containers/engine does."
@@ -36,9 +40,9 @@ class Stores:
         """Redis, likewise."""
         return f"redis://{self._at('redis', inside=inside)}/0"
 
-    def localstack_url(self, *, inside: bool) -> str:
-        """LocalStack, likewise."""
-        return f"http://{self._at('localstack', inside=inside)}"
+    def aws_url(self, *, inside: bool) -> str:
+        """LocalStack, likewise; without it a port where nobody listens, so that nothing goes to AWS itself."""
+        return f"http://{self._at('localstack', inside=inside)}" if "localstack" in self.ports else NOWHERE
 
     def _at(self, service: str, *, inside: bool) -> str:
         return f"{service}:{SERVICES[service]}" if inside else f"127.0.0.1:{self.ports[service]}"
@@ -61,14 +65,14 @@ class Compose:
         for service, port in SERVICES.items():
             wanted = int(os.environ.get(f"{service.upper()}_PORT") or port)
             self._environment[f"{service.upper()}_PORT"] = str(running[service] or processes.free_port(wanted))
-        self._see_to_images()
+        services = self._with_images()
         self._steps.run(
-            "PostgreSQL, Redis, LocalStack",
-            *self._command("up", "--detach", "--wait", *SERVICES),
+            ", ".join(_SHOWN[service] for service in services),
+            *self._command("up", "--detach", "--wait", *services),
             cwd=ROOT,
             environment=self._environment,
         )
-        ports = {service: self._published(service) for service in SERVICES}
+        ports = {service: self._published(service) for service in services}
         return Stores(ports={name: port for name, port in ports.items() if port}, network=self._network())
 
     def down(self, *, volumes: bool = False) -> None:
@@ -77,18 +81,35 @@ class Compose:
         options = ["--volumes"] if volumes else []
         self._steps.run("The stores end", *self._command("down", *options), cwd=ROOT, environment=self._environment)
 
-    def _see_to_images(self) -> None:
-        """Pull what is missing; where that is impossible, make stand-ins and say so."""
-        missing = []
+    def _with_images(self) -> list[str]:
+        """The services whose images are there: pulled, or made here, where none can be pulled; which is said."""
+        services: list[str] = []
+        missing: list[str] = []
         for service in SERVICES:
-            image = self._image(service)
-            if answer_of("docker", "image", "inspect", "--format", "-", image, cwd=ROOT) is None:
-                try:
-                    self._steps.run(f"docker pull {image}", "docker", "pull", "--quiet", image, cwd=ROOT)
-                except StepError:
-                    missing.append(service)
-        if not missing:
-            return
+            (services if self._has_image(service) else missing).append(service)
+        if needed := [service for service in missing if service not in _OPTIONAL]:
+            self._make_stand_ins(needed)
+        for service in [service for service in missing if service in _OPTIONAL]:
+            try:
+                self._make_stand_ins([service])
+            except StepError as error:
+                self._steps.note(f"{error}\nGoing on without {_SHOWN[service]}: AWS targets have nowhere to go.")
+            else:
+                needed.append(service)
+        return [service for service in SERVICES if service in {*services, *needed}]
+
+    def _has_image(self, service: str) -> bool:
+        image = self._image(service)
+        if answer_of("docker", "image", "inspect", "--format", "-", image, cwd=ROOT) is not None:
+            return True
+        try:
+            with self._steps.step(f"docker pull {image}"):
+                self._steps.quietly("docker", "pull", "--quiet", image, cwd=ROOT)
+        except StepError:
+            return False
+        return True
+
+    def _make_stand_ins(self, missing: list[str]) -> None:
         if sys.platform != "linux" or os.geteuid() != 0:
             raise StepError(_NO_IMAGES.format(", ".join(self._image(each) for each in missing)))
         file = self._steps.log.with_name("images.env")

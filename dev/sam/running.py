@@ -167,7 +167,7 @@ class System:
             redis_url=stores.redis_url(inside=False),
             signing_key=self._prepared.signing_key,
         )
-        more = {"AWS_ENDPOINT_URL": stores.localstack_url(inside=False)}
+        more = {"AWS_ENDPOINT_URL": stores.aws_url(inside=False)}
         return Ticks(read_template(ROOT / "template.yaml"), where, self, keep_executor=True, more=more)
 
     def _tell(self, url: str, echo_port: int) -> None:
@@ -188,7 +188,7 @@ def _facts(prepared: Prepared, url: str, echo_url: str) -> Mapping[str, str]:
         "echo_url": echo_url,
         "database_url": prepared.stores.database_url(inside=False),
         "redis_url": prepared.stores.redis_url(inside=False),
-        "localstack_url": prepared.stores.localstack_url(inside=False),
+        "aws_url": prepared.stores.aws_url(inside=False),
         "network": prepared.stores.network,
         "signing_key": prepared.signing_key,
         "webhook_secret": prepared.known.webhook_secret,
