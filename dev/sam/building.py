@@ -33,6 +33,8 @@ class Built:
 
     sam: Path
     template: Path
+    api_template: Path
+    """Of the functions only those behind the API."""
     environment_file: Path
     network: str
     skip_pull: bool
@@ -40,7 +42,8 @@ class Built:
     def command(self, *arguments: object) -> list[str]:
         """`sam local ...` with the options that all its commands take."""
         name, *more = arguments
-        options = ["--template", self.template, "--env-vars", self.environment_file, "--docker-network", self.network]
+        template = self.api_template if name == "start-api" else self.template
+        options = ["--template", template, "--env-vars", self.environment_file, "--docker-network", self.network]
         pulled = ["--skip-pull-image"] if self.skip_pull else []
         return [*map(str, (self.sam, "local", name, *options, *pulled, *more))]
 
@@ -58,12 +61,15 @@ def build(steps: Steps, sam: Path | None, stores: Stores, *, folder: Path, signi
         environment={**ENVIRONMENT, "ARCHITECTURE": here},
     )
     variables = variables_for(stores, signing_key)
-    template = ROOT / ".aws-sam" / "build" / "local.json"
-    document = yaml_parse((template.with_name("template.yaml")).read_text(encoding="utf-8"))
-    template.write_text(json.dumps(declaring(document, variables, here), indent=1, default=str), encoding="utf-8")
+    folder_built = ROOT / ".aws-sam" / "build"
+    document = yaml_parse((folder_built / "template.yaml").read_text(encoding="utf-8"))
+    local = declaring(document, variables, here)
+    for file, content in (("local.json", local), ("api.json", serving(local))):
+        (folder_built / file).write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
     return Built(
         sam=found,
-        template=template,
+        template=folder_built / "local.json",
+        api_template=folder_built / "api.json",
         environment_file=_kept_secret(folder / "sam-env.json", {"Parameters": variables}),
         network=stores.network,
         skip_pull=stand_in(base),
@@ -92,10 +98,12 @@ def variables_for(stores: Stores, signing_key: str) -> dict[str, str]:
 
 
 def declaring(document: dict[str, Any], variables: Mapping[str, str], architecture: str) -> dict[str, Any]:
-    """A built template that declares `variables`, empty, for every function, and is for this architecture by default.
-
-    SAM passes on only what a template declares, and in AWS nothing has these names: there functions read secrets.
+    """A built template as SAM can run it here: it passes on only variables that a template declares, and in AWS
+    nothing declares these, as functions read secrets there; and where a function has a name that is made from other
+    things, SAM cannot find it as an authorizer.
     """
+    for resource in _functions(document).values():
+        resource["Properties"].pop("FunctionName", None)
     shared = document.setdefault("Globals", {}).setdefault("Function", {}).setdefault("Environment", {})
     declared = shared.setdefault("Variables", {})
     for name in variables:
@@ -103,6 +111,33 @@ def declaring(document: dict[str, Any], variables: Mapping[str, str], architectu
     if "Architecture" in document.get("Parameters", {}):
         document["Parameters"]["Architecture"]["Default"] = architecture
     return document
+
+
+def serving(document: dict[str, Any]) -> dict[str, Any]:
+    """The same template without the functions that no route leads to: SAM would start a container for each."""
+    used = {
+        logical_id
+        for logical_id, resource in _functions(document).items()
+        if any(event["Type"] == "HttpApi" for event in resource["Properties"].get("Events", {}).values())
+        or logical_id in _authorizers(document)
+    }
+    left_out = _functions(document).keys() - used
+    return {
+        **document,
+        "Resources": {name: held for name, held in document["Resources"].items() if name not in left_out},
+        "Outputs": {},
+    }
+
+
+def _functions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    resources: dict[str, dict[str, Any]] = document["Resources"]
+    return {name: held for name, held in resources.items() if held["Type"] == "AWS::Serverless::Function"}
+
+
+def _authorizers(document: dict[str, Any]) -> set[str]:
+    apis = [held for held in document["Resources"].values() if held["Type"] == "AWS::Serverless::HttpApi"]
+    known = [each for api in apis for each in api["Properties"].get("Auth", {}).get("Authorizers", {}).values()]
+    return {each["FunctionArn"]["Fn::GetAtt"][0] for each in known}
 
 
 def _found() -> Path:

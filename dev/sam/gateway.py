@@ -20,12 +20,17 @@ _READY_SECONDS = 180.0
 _END_SECONDS = 30.0
 _LOOK_SECONDS = 0.25
 _LONGEST_LINE = 1_048_576
-_NOISE = re.compile(
-    r"^(START|END|REPORT) |^ \* |WARNING: This is a development server|Press CTRL\+C"
-    r"|^(Mounting|You can now browse|Using local image|Invoking|Reuse the created|Local image|Building image)"
-    r"|^(Containers Initialization|Initializing the lambda|Lambda authorizer)"
-)
-"""What SAM says about itself; it is in the log."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_REQUEST = re.compile(r'"(?P<request>[A-Z]+ \S+) HTTP/[\d.]+" (?P<status>\d{3})')
+_TELLING = re.compile(r"^\{|^\[ERROR\]|^Traceback|^  File |\b\w*(Error|Exception)\b|timed out")
+
+
+def told(line: str) -> str | None:
+    """What of a line of SAM's is worth a person's attention: requests, records of functions, what went wrong."""
+    plain = _COLOUR.sub("", line).rstrip()
+    if request := _REQUEST.search(plain):
+        return f"{request['request']} {request['status']}"
+    return plain.strip() if _TELLING.search(plain) else None
 
 
 class SamGateway:
@@ -102,8 +107,7 @@ class SamGateway:
                     return
                 log.write(line)
                 log.flush()
-                text = line.decode(errors="replace").strip()
-                if text and not _NOISE.search(text):
+                if (text := told(line.decode(errors="replace"))) is not None:
                     self._reports.line("sam", text)
 
     def _containers(self) -> set[str]:
