@@ -4,7 +4,7 @@ from typing import Final
 
 import typer
 
-from cli.commands import bench, jobs, keys, local, merchants, system, templates
+from cli.commands import bench, jobs, keys, local, merchants, system, templates, ticking
 from cli.entry import RootGroup
 
 app: Final = typer.Typer(
@@ -22,6 +22,7 @@ system.register(app)
 app.add_typer(merchants.app, name="merchants")
 app.add_typer(keys.app, name="keys")
 local.register(app)
+ticking.register(app)
 app.add_typer(bench.app, name="bench")
 
 if __name__ == "__main__":

@@ -197,5 +197,6 @@ _EVENTS: dict[str, Callable[[Fields], str]] = {
     "invocation.dropped": lambda f: f"[red]{f['function']} failed for good[/] [dim]{escape(str(f['error']))}[/]",
     "gateway.failed": lambda f: f"[red]gateway: {f.get('function', '')} {escape(str(f['error']))}[/]",
     "tick.missed": lambda f: f"[yellow]no room for a tick of {f['function']}[/]",
+    "ticks.ready": lambda f: f"[dim]{escape(str(f['message']))}[/]",
     "stack.notice": lambda f: f"[dim]{escape(str(f['message']))}[/]",
 }

@@ -62,6 +62,11 @@ class Invoker:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits to."""
+        return all(queue.empty() for queue in self._queues.values()) and not any(p.busy for p in self.pools.values())
+
     def start(self) -> None:
         """Begin to work through asynchronous invocations."""
         for name, pool in self.pools.items():

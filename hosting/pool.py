@@ -137,6 +137,11 @@ class Pool:
         """The processes that live."""
         return sorted(sandbox.process.pid for sandbox in self._all if sandbox.lives)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an invocation runs or waits for a process."""
+        return bool(self._waiting or self._starting) or len(self._idle) < len(self._all)
+
     async def warm(self) -> None:
         """Have one process ready."""
         if not self._all and not self._starting:

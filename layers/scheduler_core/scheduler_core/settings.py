@@ -31,6 +31,13 @@ class QueueSettings(_Settings):
     ready_set_max: int = Field(default=50_000, ge=1_000, le=5_000_000)
 
 
+class ScalingSettings(_Settings):
+    """How much work calls for one more executor."""
+
+    jobs_per_executor: int = Field(default=5_000, ge=1, le=1_000_000)
+    """How many due jobs one executor is given before another is asked for, or may stay."""
+
+
 class InvocationSettings(_Settings):
     """How functions call one another. Lambda sets the region and the credentials itself."""
 

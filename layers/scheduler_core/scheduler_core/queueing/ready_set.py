@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import redis
@@ -21,6 +22,7 @@ from redis.retry import Retry
 from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint, MerchantLimits
+from scheduler_core.domain.scaling import LINGER, TICK
 from scheduler_core.settings import QueueSettings
 
 BASE_KEY = "{ts:0}:1"
@@ -29,7 +31,10 @@ TERMS_SECONDS = 60
 VISIBILITY_SECONDS = 5.0
 PRESENCE_SECONDS = 5.0
 CANCELLED_KEPT_SECONDS = 60
+TICK_KNOWN_SECONDS = TICK.total_seconds() + 5.0
+"""How long a tick promises another: one that is later than that has stopped, for all we know."""
 _JOB_HEX = slice(32, 64)
+_LINGER_MS = LINGER // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,16 @@ class Depth:
     executors: int
 
 
+class Arrival(StrEnum):
+    """What an executor that was just invoked is told."""
+
+    NEEDED = "needed"
+    IDLE = "idle"
+    """Nothing falls due before the next tick."""
+    ENOUGH = "enough"
+    """Those awake are enough for what is due."""
+
+
 class ReadySet:
     """All raise QueueUnavailableError when Redis does not answer in time."""
 
@@ -71,6 +86,7 @@ class ReadySet:
         common = _script("common")
         self._announce = client.register_script(common + _script("announce"))
         self._pop = client.register_script(common + _script("pop"))
+        self._arrive = client.register_script(common + _script("arrive"))
         self._leave = client.register_script(common + _script("leave"))
         self._depth = client.register_script(common + _script("depth"))
 
@@ -85,12 +101,12 @@ class ReadySet:
         )
         return cls(client, most=settings.ready_set_max)
 
-    def announce(self, now: datetime, hints: Sequence[Hint], *, wake_within: timedelta = timedelta(seconds=70)) -> bool:
-        """Add hints, wake a sleeping executor. True: none is awake for what is due within `wake_within`; invoke one."""
+    def announce(self, now: datetime, hints: Sequence[Hint]) -> bool:
+        """Add hints, wake a sleeping executor. True: none is awake, and it is due before the next tick; invoke one."""
         must_invoke = False
         with _translated():
             for start in range(0, len(hints), ANNOUNCE_PAGE):
-                args: list[Any] = [milliseconds(now), self._most, wake_within // timedelta(milliseconds=1)]
+                args: list[Any] = [milliseconds(now), self._most, _LINGER_MS]
                 for hint in hints[start : start + ANNOUNCE_PAGE]:
                     args += (milliseconds_up(hint.due_at), f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}")
                 invoke, _ = self._announce(keys=[self._base], args=args)
@@ -185,12 +201,25 @@ class ReadySet:
                 self._ears = None
                 raise
 
-    def leave(self, now: datetime, *, executor: str, linger: timedelta) -> bool:
-        """Whether `executor` may end, because nothing falls due within `linger`; if so it no longer counts as awake."""
+    def arrive(self, now: datetime, *, executor: str, jobs_per_executor: int, ticked: bool) -> Arrival:
+        """Whether an executor that was just invoked has work; if so it counts as awake from now on, as after a pop.
+
+        `ticked`: a schedule brought it, so that another tick is to be expected within a minute.
+        """
+        ticked_for = round(TICK_KNOWN_SECONDS * 1_000) if ticked else 0
+        presence = round(PRESENCE_SECONDS * 1_000)
+        args = [milliseconds(now), _LINGER_MS, executor, presence, jobs_per_executor, ticked_for]
         with _translated():
-            return bool(
-                self._leave(keys=[self._base], args=[milliseconds(now), linger // timedelta(milliseconds=1), executor])
-            )
+            return Arrival(self._arrive(keys=[self._base], args=args).decode())
+
+    def leave(self, now: datetime, *, executor: str, jobs_per_executor: int) -> bool:
+        """Whether `executor`, which holds nothing, may end; if so it no longer counts as awake.
+
+        It may when nothing falls due before the next tick, or when those who stay are enough for what is due.
+        """
+        args = [milliseconds(now), _LINGER_MS, executor, jobs_per_executor]
+        with _translated():
+            return bool(self._leave(keys=[self._base], args=args))
 
     def retire(self, executor: str) -> None:
         """`executor` ends whatever there is to do."""
@@ -291,6 +320,12 @@ class ReadySet:
             except redis.ResponseError:
                 return None
         return str(answer.get("maxmemory-policy")) if answer else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give the connections back."""

@@ -14,8 +14,6 @@ from scheduler_core.invocation.lambda_invoker import InvocationError
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
 
-LINGER = timedelta(seconds=70)
-"""How long an executor waits for the next due job before it leaves; longer than the minute between two ticks."""
 PAUSE_SECONDS = 2.0
 """How long Redis is left alone after it did not answer, so that requests do not queue up behind its time-outs."""
 
@@ -40,7 +38,7 @@ class Announcer:
         if not near or monotonic() < self._paused_until:
             return
         try:
-            must_invoke = self._queue.announce(now, near, wake_within=LINGER)
+            must_invoke = self._queue.announce(now, near)
         except QueueUnavailableError as error:
             # An executor waits for Redis to come back and then fills it from PostgreSQL.
             self._paused_until = monotonic() + PAUSE_SECONDS
