@@ -28,11 +28,12 @@ RUN printf '%s\n' /app /app/functions /app/layers/scheduler_core >/opt/scheduler
  && chmod -R a=rX,u+w /app
 
 FROM ${PYTHON_IMAGE}
-RUN useradd --system --no-create-home --home-dir /nonexistent --uid 10001 --shell /usr/sbin/nologin scheduler
+RUN groupadd --system --gid 10001 scheduler \
+ && useradd --system --no-create-home --home-dir /nonexistent --uid 10001 --gid scheduler --shell /usr/sbin/nologin scheduler
 COPY --from=builder /opt/scheduler /opt/scheduler
 COPY --from=builder /app /app
 ENV PATH=/opt/scheduler/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /app
-USER 10001
+USER 10001:10001
 EXPOSE 3000
 CMD ["python", "-m", "hosting", "gateway"]

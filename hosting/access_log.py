@@ -1,6 +1,7 @@
 """A line for each request. Query strings, headers and bodies stay out of it: keys and payloads reach no log."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from hosting.gateway import Receive, Scope, Send
@@ -12,7 +13,7 @@ _REQUEST_ID = b"apigw-requestid"
 
 
 class AccessLog:
-    """The ASGI application around the gateway; reports `request` when the answer's head is sent."""
+    """The ASGI application around the gateway; reports `request` when an answer's head is sent, but for good health."""
 
     def __init__(self, application: Callable[[Scope, Receive, Send], Awaitable[None]], reports: Reports) -> None:
         self._application = application
@@ -22,7 +23,7 @@ class AccessLog:
         started = monotonic()
 
         async def told(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and not _is_probe(scope, message):
                 self._tell(scope, message, monotonic() - started)
             await send(message)
 
@@ -39,3 +40,7 @@ class AccessLog:
             client=client[0] if client else None,
             request_id=dict(answer["headers"]).get(_REQUEST_ID, b"").decode(),
         )
+
+
+def _is_probe(scope: Scope, answer: MutableMapping[str, Any]) -> bool:
+    return bool(scope["path"] == "/health" and answer["status"] == HTTPStatus.OK)
