@@ -17,6 +17,7 @@ from hosting import web
 
 ROOT = Path(__file__).parents[2]
 FILES = ("docker-compose.yml", "tests/selfhost/compose.yml")
+LONG_LIVED = ("gateway", "workers", "postgres", "redis")
 SECONDS = 120.0
 STOP_SECONDS = 10
 """What deliveries under way are given; long enough for the slowest that is to be finished."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.contract.system import Caller, Echo
-from tests.selfhost.installation import STOP_SECONDS, Installation, docker, until
+from tests.selfhost.installation import LONG_LIVED, STOP_SECONDS, Installation, docker, until
 
 _MOST = 200
 """Jobs of one test: a page of the API."""
@@ -38,7 +38,8 @@ def all_completed(caller: Caller, ids: list[str]) -> bool:
 @pytest.fixture(autouse=True)
 def well(installation: Installation) -> None:
     """Each test finds the installation well, whatever the one before has done."""
-    installation.compose("up", "--detach", "--wait", "--scale", "workers=1")
+    if len(installation.containers("workers")) != 1 or not all(map(installation.is_healthy, LONG_LIVED)):
+        installation.compose("up", "--detach", "--wait", "--scale", "workers=1")
     until(lambda: installation.health() == (200, "ok"), "the API is well")
 
 
