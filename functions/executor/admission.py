@@ -14,6 +14,8 @@ from scheduler_core.storage.database import Database, Role
 def admit(settings: ExecutorSettings, queue: ReadySet, *, executor: str, reason: str, now: datetime) -> Arrival:
     """Count `executor` as awake, or say why it is not needed. With Redis away PostgreSQL is asked what waits (I1)."""
     try:
+        if reason == "unannounced":
+            queue.mark_incomplete()
         return queue.arrive(
             now, executor=executor, jobs_per_executor=settings.jobs_per_executor, ticked=reason == "tick"
         )
