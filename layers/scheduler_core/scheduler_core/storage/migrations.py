@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psycopg
 
-from scheduler_core.domain.errors import DatabaseUnavailableError, MigrationError
+from scheduler_core.domain.errors import DatabaseUnavailableError, MigrationError, SecretUnavailableError
+from scheduler_core.storage.login import Login
 from scheduler_core.storage.queries import Queries
 
 _QUERIES = Queries("migrations")
@@ -53,16 +54,17 @@ def outstanding(migrations: list[Migration], applied: dict[str, str]) -> list[Mi
     return waiting
 
 
-def apply_migrations(url: str, directory: Path) -> list[str]:
-    """Bring the database at `url` (the owner's URL) up to date; answers the names applied by this call.
+def apply_migrations(where: str | Login, directory: Path) -> list[str]:
+    """Bring the database at `where` (the owner's URL or Login) up to date; answers the names applied by this call.
 
     Any number of callers may race: one works, the others wait and then find nothing to do. Raises MigrationError, or
     DatabaseUnavailableError where the server cannot be reached; a file that fails leaves no trace.
     """
     migrations = read_migrations(directory)
+    login = Login.with_url(where) if isinstance(where, str) else where
     try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="task-scheduler-migrate")
-    except psycopg.OperationalError as error:
+        connection = login.connect(connect_timeout=5, application_name="task-scheduler-migrate")
+    except (psycopg.OperationalError, SecretUnavailableError) as error:
         raise DatabaseUnavailableError("cannot connect") from error
     with connection:
         connection.execute(_QUERIES["lock_migrations"])
