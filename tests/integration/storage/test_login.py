@@ -74,7 +74,10 @@ def test_a_database_that_changes_its_password_before_the_secret_says_so_is_away_
     one.close()
 
 
-def test_a_secret_that_lacks_something_is_told_and_may_be_mended(secret_store: SecretStore, user: DatabaseUser) -> None:
+def test_a_secret_that_lacks_something_is_told_and_may_be_mended(
+    secret_store: SecretStore, user: DatabaseUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler_core.kept_secrets.PAUSE_SECONDS", 0.0)
     arn = secret_store.keep(json.dumps({"username": user.name}))
     one = database(arn)
     with pytest.raises(DatabaseUnavailableError) as error:
