@@ -346,6 +346,8 @@ class ReadySet:
                     socket_connect_timeout=self._timeout_seconds,
                     socket_timeout=self._timeout_seconds + 1.0,
                     retry=Retry(NoBackoff(), 1),
+                    protocol=2,  # with this and without its name a client says nothing before its first command
+                    driver_info=None,
                 )
             except ValueError:  # a secret that is none: it may be mended while we run
                 raise redis.AuthenticationError("the secret is no Redis URL") from None
