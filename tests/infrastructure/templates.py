@@ -41,7 +41,7 @@ def transformed(**parameters: str) -> dict[str, Any]:
 
 
 def normalised(document: dict[str, Any]) -> dict[str, Any]:
-    """Without the hashes that SAM puts into logical ids: they change with SAM's version too, and say nothing to read."""
+    """Without the hashes that SAM puts into logical ids, which say nothing to a reader."""
     text = json.dumps(document)
     for kind, prefix in (("AWS::Lambda::Version", r"Version"), ("AWS::Lambda::LayerVersion", "")):
         for logical_id, resource in document["Resources"].items():
