@@ -1,4 +1,4 @@
-"""Runs on deploy, before the other functions take traffic; and for operators, who reach the database only through it."""
+"""Runs on deploy, before the other functions take traffic; and for operators, where only functions reach the database."""
 
 from pathlib import Path
 from typing import Any

@@ -36,10 +36,10 @@ class Calls:
 @cache
 def calls_of(function: str) -> Calls:
     """Everything that a function's code may ask of AWS."""
-    modules = _closure(function)
+    modules = closure(function)
     found = Calls()
     for name in modules:
-        tree = _tree(name)
+        tree = tree_of(name)
         if name.split(".")[0] == function:
             found.invokes |= _invoked(tree) if "scheduler_core.invocation.lambda_invoker" in modules else set()
             found.secrets |= _secrets(tree)
@@ -51,7 +51,7 @@ def calls_of(function: str) -> Calls:
 
 
 def delivery_actions(tree: ast.Module) -> set[str]:
-    """Actions of the senders in `delivery/aws.py`: `_SENDERS` names a function per service, `_CLIENT_NAMES` a client."""
+    """Actions of `delivery/aws.py`: its `_SENDERS` name a function for each service, its `_CLIENT_NAMES` a client."""
     clients = {_text(k): ast.literal_eval(v) for k, v in _table(tree, "_CLIENT_NAMES")}
     bodies = {each.name: each for each in tree.body if isinstance(each, ast.FunctionDef)}
     return {
@@ -138,13 +138,14 @@ def _table(tree: ast.Module, name: str) -> list[tuple[ast.expr, ast.expr]]:
     raise AssertionError(f"{name} is no longer a table in delivery/aws.py")
 
 
-def _closure(function: str) -> set[str]:
+def closure(function: str) -> set[str]:
+    """The names of every module that the function's code imports, from its package and the layer."""
     waiting = {_name_of(path) for path in (_FUNCTIONS / function).rglob("*.py")}
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
         seen.add(name)
-        for imported, member in _imports(_tree(name)):
+        for imported, member in _imports(tree_of(name)):
             waiting |= {each for each in (imported, f"{imported}.{member}") if _path(each) and each not in seen}
     return seen
 
@@ -158,7 +159,8 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def _tree(name: str) -> ast.Module:
+def tree_of(name: str) -> ast.Module:
+    """A module of ours, parsed."""
     path = _path(name)
     assert path is not None, name
     return ast.parse(path.read_text("utf-8"))

@@ -21,7 +21,7 @@ def needed(document: dict[str, Any]) -> dict[str, set[Grant]]:
 
 
 def granted(document: dict[str, Any]) -> dict[str, set[Grant]]:
-    """What every function's role grants; a resource that nobody knows is spelled out, so that it is equal to nothing."""
+    """What every function's role grants; an unknown resource is spelled out, so that it is equal to nothing."""
     functions = functions_of(document)
     return {name: _granted(document, functions[name]) for name in FUNCTIONS}
 
