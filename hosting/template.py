@@ -164,10 +164,10 @@ def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str], defaults
 
 
 def _function_referred_to(arn: dict[str, Any]) -> str:
-    """The logical id in `!GetAtt Function.Arn` or `!Ref Function.Alias`, which SAM makes for a published alias."""
-    if "Fn::GetAtt" in arn:
-        return str(arn["Fn::GetAtt"][0])
-    return str(arn["Ref"]).removesuffix(".Alias")
+    """The logical id in `!GetAtt Function.Arn`, or in `!Sub "${Function.Arn}:alias"`."""
+    if "Fn::Sub" in arn:
+        return str(arn["Fn::Sub"]).removeprefix("${").partition(".Arn}")[0]
+    return str(arn["Fn::GetAtt"][0])
 
 
 def _rate(properties: dict[str, Any]) -> timedelta:

@@ -1,4 +1,4 @@
-"""Runs on deploy, before the other functions take traffic; and for operators, where only functions reach the database."""
+"""Runs on deploy, before the other functions take traffic; and for operators, to whom the database is out of reach."""
 
 from pathlib import Path
 from typing import Any

@@ -30,7 +30,16 @@ def test_the_gateway_keeps_the_authorizers_answer_as_long_as_the_local_one(resou
     assert authorizer["authorizerPayloadFormatVersion"] == "2.0"
     assert authorizer["enableSimpleResponses"] is True
     assert authorizer["identitySource"] == ["$request.header.x-api-key"]
-    assert "AuthorizerFunctionAliaslive" in json.dumps(authorizer["authorizerUri"])
+
+
+def test_the_authorizer_is_asked_through_its_alias_which_lets_the_gateway_in(resources: dict[str, Any]) -> None:
+    (scheme,) = body(resources)["components"]["securitySchemes"].values()
+    uri = json.dumps(scheme["x-amazon-apigateway-authorizer"]["authorizerUri"])
+    assert "${AuthorizerFunction.Arn}:live" in uri
+    permission = resources["AuthorizerPermission"]["Properties"]
+    assert permission["FunctionName"] == {"Ref": "AuthorizerFunctionAliaslive"}
+    assert permission["Principal"] == "apigateway.amazonaws.com"
+    assert permission["SourceArn"]["Fn::Sub"].endswith(":${HttpApi}/authorizers/*")
 
 
 def test_the_gateway_has_the_local_routes_and_asks_for_a_key_on_the_same_ones(resources: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """The cache's user in AWS (stacks/stores.yaml) may do all that the ready set does, and nothing that administers."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 from redis import Redis
@@ -49,7 +48,11 @@ def test_the_ready_set_lives_with_what_the_user_may_do(limited_url: str) -> None
         assert queue.take_duty("watch", "me", seconds=5)
         assert queue.on_duty("watch")
         queue.leave_duty("watch", "me")
-        queue.leave(NOW, executor="one", linger=timedelta(seconds=70))
+        queue.announce_cancelled(NOW, [job])
+        assert queue.cancelled_since(NOW, most=1) == [job]
+        queue.mark_incomplete()
+        queue.arrive(NOW, executor="two", jobs_per_executor=1, ticked=True)
+        queue.leave(NOW, executor="one", jobs_per_executor=1)
         queue.retire("one")
     finally:
         queue.close()

@@ -43,6 +43,26 @@ def test_the_authorizer_says_where_the_identity_is_and_how_long_its_answer_holds
     assert (gate.function, gate.headers, gate.ttl_seconds) == ("gate", ("x-api-key",), 60)
 
 
+def test_an_authorizer_without_an_alias_is_found_too(tmp_path: Path) -> None:
+    plain = tmp_path / "template.yaml"
+    text = SAMPLE.read_text(encoding="utf-8")
+    plain.write_text(
+        text.replace('!Sub "${GateFunction.Arn}:live"', "!GetAtt GateFunction.Arn"),
+        encoding="utf-8",
+    )
+    assert "live" not in plain.read_text(encoding="utf-8")
+    assert [each.function for each in read_template(plain).authorizers] == ["gate"]
+
+
+def test_a_time_to_live_that_only_a_deploy_decides_is_refused(tmp_path: Path) -> None:
+    """Better than to keep answers for another time than AWS does."""
+    odd = tmp_path / "template.yaml"
+    text = SAMPLE.read_text(encoding="utf-8")
+    odd.write_text(text.replace("!Ref Remembered", "!Ref Given"), encoding="utf-8")
+    with pytest.raises(TemplateError, match="ReauthorizeEvery"):
+        read_template(odd)
+
+
 def test_schedules_of_both_kinds_are_read() -> None:
     schedules = {schedule.name: schedule.every for schedule in read_template(SAMPLE).schedules}
     assert schedules == {"Often": timedelta(minutes=1), "Seldom": timedelta(hours=2)}
