@@ -62,7 +62,7 @@ class ApiSession:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSession:
-    """What a command on the database works with: a database reached from here, or a function that reaches it."""
+    """What a command on the database works with: a database that is reached from here, or a function that does."""
 
     out: Output
     given_url: str | None

@@ -18,6 +18,7 @@ from scheduler_core.domain.errors import (
     MigrationError,
     NotFoundError,
     SchedulerError,
+    SecretUnavailableError,
 )
 from scheduler_core.services.operating import Desk, OperationRefusedError, operate
 from scheduler_core.storage.database import Database, Role
@@ -28,7 +29,15 @@ _CODES: Final[dict[type[SchedulerError], ExitCode]] = {
     MigrationError: ExitCode.CONFLICT,
     NotFoundError: ExitCode.NOT_FOUND,
     OperationRefusedError: ExitCode.INVALID,
+    SecretUnavailableError: ExitCode.UNAVAILABLE,
 }
+_REFUSALS: Final = {
+    "AccessDeniedException": ExitCode.NOT_AUTHORISED,
+    "ExpiredTokenException": ExitCode.NOT_AUTHORISED,
+    "ResourceNotFoundException": ExitCode.NOT_FOUND,
+    "UnrecognizedClientException": ExitCode.NOT_AUTHORISED,
+}
+_REGION: Final = 3
 _SECONDS: Final = 310
 """A little more than the migrator's own time-out."""
 
@@ -44,17 +53,25 @@ def ask_database(url: str, command: str, arguments: Mapping[str, Any]) -> dict[s
 
 
 def ask_function(function: str, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Invoke the migrator function (name or ARN) and wait; credentials and region as boto3 finds them."""
+    """Invoke the migrator function and wait; credentials as boto3 finds them, and the region of a name's too.
+
+    An ARN says its region itself. Every failure is a CommandError.
+    """
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        client = boto3.client("lambda", config=Config(read_timeout=_SECONDS, retries={"total_max_attempts": 1}))
+        region = function.split(":")[_REGION] if function.startswith("arn:") else None
+        client = boto3.client(
+            "lambda", region_name=region, config=Config(read_timeout=_SECONDS, retries={"total_max_attempts": 1})
+        )
         answered = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
         told: dict[str, Any] = json.loads(answered["Payload"].read())
     except (BotoCoreError, ClientError) as error:
-        raise CommandError(ExitCode.UNAVAILABLE, f"{function} could not be invoked.", str(error)) from error
+        refusal = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+        code = _REFUSALS.get(refusal, ExitCode.UNAVAILABLE)
+        raise CommandError(code, f"{function} could not be invoked.", str(error)) from error
     if "FunctionError" in answered:
         raise CommandError(ExitCode.UNAVAILABLE, f"{function} failed.", str(told.get("errorMessage", "")) or None)
     if "error" in told:

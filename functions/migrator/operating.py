@@ -10,6 +10,7 @@ from typing import Any
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.errors import DatabaseUnavailableError, SchedulerError
 from scheduler_core.observability.log import logger
+from scheduler_core.security.installation_key import installation_key
 from scheduler_core.services.operating import Desk, operate
 from scheduler_core.settings import DatabaseSettings, SigningSettings
 from scheduler_core.storage.database import Database, Role
@@ -20,7 +21,7 @@ class OperatingSettings(SigningSettings):
 
 
 def _installation_key() -> bytes:
-    return OperatingSettings().signing_key.get_secret_value().encode()
+    return installation_key(OperatingSettings())
 
 
 def run(command: str, arguments: Mapping[str, Any], settings: DatabaseSettings) -> dict[str, Any]:

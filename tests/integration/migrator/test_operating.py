@@ -1,10 +1,14 @@
 """Operators' commands through the migrator function: by hand, and from the command line."""
 
+import asyncio
 import io
 import json
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import boto3
@@ -13,9 +17,16 @@ from typer.testing import CliRunner, Result
 
 from cli import registry
 from cli.main import app
+from hosting import web
+from hosting.environments import documented_settings, environment_of
+from hosting.invoke_api import InvokeApi
+from hosting.invoker import Invoker
+from hosting.template import read_template
 from migrator.handler import lambda_handler
 from scheduler_core.domain.errors import DatabaseUnavailableError
+from tests.builders import rows
 from tests.contexts import a_context
+from tests.integration.hosting.parts import Heard
 
 ROOT = Path(__file__).parents[3]
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:scheduler-migrator"
@@ -120,3 +131,59 @@ def test_the_exit_code_says_what_went_wrong_over_there(
     assert run("keys", "create", "acme", "--environment", "LIVE!").exit_code == 6
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
     assert run("merchants", "list").exit_code == 7
+
+
+def test_over_the_wire_that_lambda_speaks(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 here, the function in a process of its own there, whatever answers in between."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with hosted_migrator() as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", endpoint)
+        runner = CliRunner(env={"SCHEDULER_MIGRATOR_FUNCTION": FUNCTION.replace("scheduler-", ""), "COLUMNS": "100"})
+        monkeypatch.delattr(registry, "ask_database")
+
+        def run(*args: str) -> Result:
+            return runner.invoke(app, [*args, "--json"])
+
+        made = json.loads(run("merchants", "create", "acme").stdout)
+        key = json.loads(run("keys", "create", "acme").stdout)
+        assert key["merchant_id"] == made["id"]
+        assert run("merchants", "create", "acme").exit_code == 4
+        assert run("keys", "list", "nobody").exit_code == 3
+        gone = runner.invoke(app, ["keys", "list", "acme", "--through-lambda", "nothing", "--json"])
+        assert gone.exit_code == 3
+        assert "nothing could not be invoked." in gone.stderr
+    audited = rows(database_url, "SELECT action, resource FROM audit_log ORDER BY id")
+    assert [each["action"] for each in audited] == ["merchant.created", "key.created"]
+    stored = rows(database_url, "SELECT to_json(k)::text AS row FROM api_keys k")[0]["row"]
+    assert key["key"].split("_")[3][:32] not in stored
+
+
+@contextmanager
+def hosted_migrator() -> Iterator[str]:
+    """The migrator of template.yaml behind the local Invoke API, in a loop and a thread of their own."""
+    template = read_template(ROOT / "template.yaml")
+    function = template.function("migrator")
+    settings = documented_settings(ROOT / ".env.example")
+    environment = environment_of(function, supplied={}, settings=settings, code_root=ROOT / "functions")
+    started: Queue[tuple[str, Callable[[], object]]] = Queue()
+
+    async def serve() -> None:
+        invoker, ended = Invoker([function], {"migrator": environment}, Heard()), asyncio.Event()
+        server = web.WebServer(InvokeApi(invoker), web.bind())
+        await server.start()
+        invoker.start()
+        loop = asyncio.get_running_loop()
+        started.put((server.url, lambda: loop.call_soon_threadsafe(ended.set)))
+        await ended.wait()
+        await server.stop()
+        await invoker.stop()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    url, end = started.get(timeout=20)
+    try:
+        yield url
+    finally:
+        end()
+        thread.join()

@@ -18,6 +18,7 @@ from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.domain.scaling import LINGER, TICK
+from scheduler_core.kept_secrets import secret_of
 from scheduler_core.queueing.redis_client import (
     Command,
     Connection,
@@ -98,8 +99,10 @@ class ReadySet:
     @classmethod
     def connect(cls, settings: QueueSettings) -> "ReadySet":
         """A client that gives up quickly: whoever waits for Redis has something better to do."""
+        if settings.redis_url is not None:
+            RedisAddress.parse(settings.redis_url.get_secret_value())  # a mistake is told at once
         client = RedisClient(
-            RedisAddress.parse(settings.redis_url.get_secret_value()),
+            secret_of(settings.redis_url, settings.redis_secret_arn, settings),
             connect_timeout=settings.redis_timeout_seconds,
             timeout=settings.redis_timeout_seconds + 1.0,
         )

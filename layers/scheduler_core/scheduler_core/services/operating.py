@@ -1,8 +1,7 @@
 """What operators do about merchants and keys: commands by name, with arguments and answers as JSON has them.
 
 The command line runs them on a database that it reaches; where only functions reach it, the migrator runs them.
-Each is written to the audit log in the same transaction, but for the making of a merchant. Secrets are answered, once,
-and logged nowhere.
+Each change is written to the audit log in the same transaction. Secrets are answered, once, and logged nowhere.
 """
 
 from collections.abc import Callable, Mapping
@@ -116,6 +115,7 @@ def _create_merchant(told: CreateMerchant, desk: Desk) -> Answer:
     made = merchants.create(
         desk.connection, uuid7(desk.now, desk.random(ENTROPY_BYTES)), now=desk.now, **told.model_dump()
     )
+    _note(desk, made.id, "merchant.created", f"/merchants/{made.id}")
     secret = merchant_secret(desk.installation_key(), made.id, made.signing_key_version)
     return {**_public_merchant(made), "signing_secret": shown_secret(secret)}
 
