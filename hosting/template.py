@@ -155,18 +155,19 @@ def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str], defaults
     ttl = _resolved(identity.get("ReauthorizeEvery", _GATEWAY_AUTHORIZER_TTL), defaults)
     if ttl is None:
         raise TemplateError(f"authorizer {name}: ReauthorizeEvery is neither a number nor a parameter with a default")
+    referred = _function_referred_to(spec["FunctionArn"])
     return Authorizer(
         name=name,
-        function=names[_function_referred_to(spec["FunctionArn"])],
+        function=names.get(referred, referred),
         headers=tuple(header.lower() for header in identity.get("Headers", [])),
         ttl_seconds=int(ttl),
     )
 
 
 def _function_referred_to(arn: dict[str, Any]) -> str:
-    """The logical id in `!GetAtt Function.Arn`, or in `!Sub "${Function.Arn}:alias"`."""
+    """The logical id in `!GetAtt Function.Arn`, or the name in an ARN `...:function:${AWS::StackName}-name:alias`."""
     if "Fn::Sub" in arn:
-        return str(arn["Fn::Sub"]).removeprefix("${").partition(".Arn}")[0]
+        return str(arn["Fn::Sub"]).rpartition(":function:${AWS::StackName}-")[2].partition(":")[0]
     return str(arn["Fn::GetAtt"][0])
 
 

@@ -44,15 +44,24 @@ def leaks(document: dict[str, Any]) -> list[str]:
         f"{function}: {name}"
         for function, properties in functions_of(document).items()
         for name, value in properties["Environment"]["Variables"].items()
-        if references(value) & secrets
-        or "resolve:" in json.dumps(value)
-        or (re.search(r"PASSWORD|_URL$|SIGNING_KEY$|TOKEN", name) is not None)
+        if value != {"Ref": "AWS::NoValue"}
+        and (
+            references(value) & secrets
+            or "resolve:" in json.dumps(value)
+            or re.search(r"PASSWORD|_URL$|SIGNING_KEY$|TOKEN", name) is not None
+        )
     ]
 
 
 def test_no_environment_holds_a_secret(document: dict[str, Any]) -> None:
     assert leaks(document) == []
     assert secret_parameters(document) == {"RedisUrl"}
+
+
+def test_what_only_a_local_run_gives_is_declared_for_sam_cli_and_nothing_in_aws(document: dict[str, Any]) -> None:
+    for properties in functions_of(document).values():
+        variables = properties["Environment"]["Variables"]
+        assert all(variables[each] == {"Ref": "AWS::NoValue"} for each in ("DATABASE_URL", "REDIS_URL", "SIGNING_KEY"))
 
 
 @pytest.mark.parametrize(
