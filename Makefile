@@ -13,6 +13,8 @@ help: ## This list
 	@echo 'make dev     run the whole scheduler here; options: make dev DEV_ARGS="--port 3100 --json"'
 	@echo 'make test    run every test;               options: make test PYTEST_ARGS="-k retry -x"'
 	@echo 'make lint    ruff, mypy, import-linter, cfn-lint'
+	@echo 'make scan    checkov: what is deployed, against the known mistakes of infrastructure'
+	@echo 'make snapshot  write down what SAM makes of the template, for the test and the reviewer that compare it'
 	@echo 'make clean   remove the environment, the data and every cache'
 
 dev: $(READY) ## Run the stack until Ctrl-C
@@ -26,10 +28,10 @@ lint: $(READY) ## Check style, types, the direction of imports and the template
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/cfn-lint template.yaml stacks/*.yaml
 
 clean: ## Remove what is not in the repository
-	rm -rf $(VENV) .data .aws-sam .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .data .aws-sam .tools .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is as it should be while this file is newer than what it was made from. uv's sync removes what the
@@ -45,4 +47,26 @@ $(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What is deployed: the scanner, too large for the environment that `make dev` waits for, and the transformed template.
+CHECKOV_HOME := .tools/checkov
+CHECKOV_READY := $(CHECKOV_HOME)/.ready
+
+.PHONY: scan snapshot
+
+# Nothing is fetched to scan. Exceptions are beside the resources, with their reasons.
+scan: $(CHECKOV_READY) ## Scan the templates, and what SAM makes of the main one
+	@$(BIN)/python -m tests.infrastructure.snapshot --check
+	@$(CHECKOV_HOME)/bin/checkov --skip-download --compact --quiet --framework cloudformation \
+	  --file template.yaml stacks/stores.yaml stacks/monitoring.yaml tests/infrastructure/transformed.json
+	@echo 'checkov finds nothing that is not justified beside the resource'
+
+snapshot: $(READY) ## Write the transformed template down: tests/infrastructure/transformed.json
+	@$(BIN)/python -m tests.infrastructure.snapshot
+
+$(CHECKOV_READY): requirements/scan.txt $(READY)
+	@echo 'Installing checkov in $(CHECKOV_HOME), once, a few minutes ...'
+	@$(BIN)/python -m venv --clear --without-pip $(CHECKOV_HOME)
+	@UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv pip sync --quiet --python $(CHECKOV_HOME)/bin/python --require-hashes requirements/scan.txt
 	@touch $@
