@@ -14,7 +14,10 @@ help: ## This list
 	@echo 'make test    run every test;               options: make test PYTEST_ARGS="-k retry -x"'
 	@echo 'make lint    ruff, mypy, import-linter, cfn-lint'
 	@echo 'make clean   remove the environment, the data and every cache'
-	@echo 'make engine  make sure that a Docker engine and docker compose are there, and Lambda'"'"'s base image'
+	@echo 'make engine  make sure that a Docker engine and docker compose answer; make lambda-base: that Lambda'"'"'s base image is there'
+	@echo 'make build   build layer and functions for Lambda, without a container; option: ARCH=x86_64 (default arm64)'
+	@echo 'make size    how large layer and functions are, and what takes their import'
+	@echo 'make bench-cold  cold starts under the runtime interface emulator, beside what they cannot do without'
 
 dev: $(READY) ## Run the stack until Ctrl-C
 	@exec $(BIN)/python -m dev --end-with-parent $(DEV_ARGS)
@@ -61,8 +64,17 @@ engine: ## A Docker engine that answers, and docker compose
 lambda-base: engine $(READY) ## Lambda's base image: pulled, or a stand-in where no registry can be reached
 	@containers/lambda-base >/dev/null
 
-$(SAM_READY): requirements/sam.txt $(READY)
+$(SAM_READY): requirements/sam.txt | $(READY)
 	@echo 'Installing SAM CLI in $(SAM_HOME), once, about a minute ...'
 	@$(BIN)/python -m venv --clear --without-pip $(SAM_HOME)
 	@UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv pip sync --quiet --python $(SAM_HOME)/bin/python --require-hashes requirements/sam.txt
 	@touch $@
+
+# For a deploy; what runs here wants HOST_ARCH. SAM's own cache does not know that the layer is made from requirements and
+# migrations too, so it stays off: all of it takes ten seconds.
+HOST_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+ARCH ?= arm64
+
+.PHONY: build
+build: $(SAM_READY) ## Layer and functions for Lambda, in .aws-sam/build
+	@ARCHITECTURE=$(ARCH) $(SAM) build --parallel --parameter-overrides Architecture=$(ARCH)
