@@ -78,3 +78,12 @@ ARCH ?= arm64
 .PHONY: build
 build: $(SAM_READY) ## Layer and functions for Lambda, in .aws-sam/build
 	@ARCHITECTURE=$(ARCH) $(SAM) build --parallel --parameter-overrides Architecture=$(ARCH)
+
+.PHONY: size bench-cold
+
+size: $(READY) ## How large layer and functions are, and what takes their import
+	@$(BIN)/scheduler bench footprint --architecture $(ARCH)
+	@[ $(ARCH) = $(HOST_ARCH) ] || $(BIN)/scheduler bench footprint --architecture $(HOST_ARCH)
+
+bench-cold: $(SAM_READY) lambda-base ## Every function's cold start, beside the bare imports that it cannot do without
+	@exec $(BIN)/scheduler bench cold $(BENCH_ARGS)
