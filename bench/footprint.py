@@ -17,7 +17,6 @@ from bench.imports import handler_statement
 
 MOST_UNZIPPED_BYTES: Final = 60_000_000
 MOST_ZIPPED_BYTES: Final = 50_000_000
-_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +118,12 @@ def _package_of(parts: Sequence[str]) -> str:
     return file.partition("-")[0].partition(".")[0]
 
 
-def import_times(function: str, path: Iterable[Path], *, python: str = sys.executable) -> ImportTimes:
-    """What importing a function's handler takes with nothing but `path` and the standard library; the best of three."""
+def import_times(function: str, path: Iterable[Path], *, rounds: int = 3) -> ImportTimes:
+    """What importing a function's handler takes with nothing but `path` and the standard library; the best of `rounds`."""
     # -I -S leave out whatever this environment has installed: only the layer may answer for an import.
     program = f"import sys; sys.path[:0] = {[str(each) for each in path]!r}; {handler_statement(function)}"
-    command = [python, "-I", "-S", "-X", "importtime", "-c", program]
-    told = (subprocess.run(command, capture_output=True, text=True, check=True).stderr for _ in range(_ROUNDS))  # noqa: S603 - ours
+    command = [sys.executable, "-I", "-S", "-X", "importtime", "-c", program]
+    told = (subprocess.run(command, capture_output=True, text=True, check=True).stderr for _ in range(rounds))  # noqa: S603 - ours
     return min(map(parse_import_times, told), key=lambda times: times.total_ms)
 
 
