@@ -119,7 +119,7 @@ def _package_of(parts: Sequence[str]) -> str:
 
 
 def import_times(function: str, path: Iterable[Path], *, rounds: int = 3) -> ImportTimes:
-    """What importing a function's handler takes with nothing but `path` and the standard library; the best of `rounds`."""
+    """What importing a handler takes with nothing but `path` and the standard library; the best of `rounds`."""
     # -I -S leave out whatever this environment has installed: only the layer may answer for an import.
     program = f"import sys; sys.path[:0] = {[str(each) for each in path]!r}; {handler_statement(function)}"
     command = [sys.executable, "-I", "-S", "-X", "importtime", "-c", program]
