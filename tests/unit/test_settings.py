@@ -1,7 +1,7 @@
 """Settings: from the environment, unless somebody says otherwise."""
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from executor.settings import ExecutorSettings
 from scheduler_core.settings import DatabaseSettings, QueueSettings, SigningSettings, TargetSettings
@@ -11,12 +11,12 @@ def test_a_setting_comes_from_the_variable_of_its_name(monkeypatch: pytest.Monke
     monkeypatch.setenv("REDIS_URL", "redis://here")
     monkeypatch.setenv("HORIZON_SECONDS", "120")
     settings = QueueSettings()
-    assert (settings.redis_url.get_secret_value(), settings.horizon_seconds) == ("redis://here", 120)
+    assert (settings.redis_url, settings.horizon_seconds) == (SecretStr("redis://here"), 120)
 
 
 def test_what_is_given_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://here")
-    assert QueueSettings(redis_url="redis://there").redis_url.get_secret_value() == "redis://there"
+    assert QueueSettings(redis_url="redis://there").redis_url == SecretStr("redis://there")
 
 
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,10 +24,17 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert QueueSettings(redis_url="redis://there").horizon_seconds == 90
 
 
-def test_what_has_no_default_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    with pytest.raises(ValidationError, match="database_url"):
+def test_what_is_neither_given_nor_kept_as_a_secret_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "DATABASE_SECRET_ARN", "REDIS_URL", "REDIS_SECRET_ARN"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValidationError, match="set DATABASE_URL, or DATABASE_SECRET_ARN"):
         DatabaseSettings()
+    with pytest.raises(ValidationError, match="set REDIS_URL, or REDIS_SECRET_ARN"):
+        QueueSettings()
+    monkeypatch.setenv("SIGNING_KEY", "k" * 32)
+    monkeypatch.setenv("DATABASE_SECRET_ARN", "arn")
+    with pytest.raises(ValidationError, match="set REDIS_URL, or REDIS_SECRET_ARN"):
+        ExecutorSettings()
 
 
 def test_i9_a_bad_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

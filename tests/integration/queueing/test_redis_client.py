@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from dev.redis import RedisServer
 from scheduler_core.clock import monotonic, utc_now
+from scheduler_core.kept_secrets import GivenSecret
 from scheduler_core.queueing.redis_client import (
     Connection,
     RedisAddress,
@@ -29,7 +30,7 @@ from scheduler_core.queueing.redis_client import (
 
 
 def client(url: str, *, timeout: float = 2.0) -> RedisClient:
-    return RedisClient(RedisAddress.parse(url), connect_timeout=1.0, timeout=timeout)
+    return RedisClient(GivenSecret(url), connect_timeout=1.0, timeout=timeout)
 
 
 def count_connections(url: str) -> int:
@@ -88,7 +89,8 @@ def test_a_connection_is_kept_for_the_next_call_and_each_thread_has_its_own(redi
     for _ in range(5):
         shared.command("PING")
     assert count_connections(redis_server.url) == 1
-    start, answers = threading.Barrier(8), []
+    start = threading.Barrier(8)
+    answers: list[bool] = []
 
     def work() -> None:
         start.wait()

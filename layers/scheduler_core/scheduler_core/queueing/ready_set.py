@@ -18,6 +18,7 @@ from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.domain.scaling import LINGER, TICK
+from scheduler_core.kept_secrets import secret_of
 from scheduler_core.queueing.redis_client import (
     Command,
     Connection,
@@ -47,8 +48,8 @@ class Popped:
     """One answer of `pop`."""
 
     token: str
-    hints: list[tuple[UUID, UUID]]
-    """(merchant, job) pairs, at most as many as asked for."""
+    hints: list[tuple[str, str]]
+    """(merchant, job) pairs, 32 hex digits each, at most as many as asked for."""
     look_again_seconds: float | None
     """When there may be more to pop; None: nothing is known to come."""
     ready: int
@@ -98,8 +99,10 @@ class ReadySet:
     @classmethod
     def connect(cls, settings: QueueSettings) -> "ReadySet":
         """A client that gives up quickly: whoever waits for Redis has something better to do."""
+        if settings.redis_url is not None:
+            RedisAddress.parse(settings.redis_url.get_secret_value())  # a mistake is told at once
         client = RedisClient(
-            RedisAddress.parse(settings.redis_url.get_secret_value()),
+            secret_of(settings.redis_url, settings.redis_secret_arn, settings),
             connect_timeout=settings.redis_timeout_seconds,
             timeout=settings.redis_timeout_seconds + 1.0,
         )
@@ -177,7 +180,7 @@ class ReadySet:
             members, look_again_ms, ready, rebuild, more, unknown = self._pop(self._base, args, once=True)
         return Popped(
             token=token,
-            hints=[(UUID(hex=m[:32].decode()), UUID(hex=m[_JOB_HEX].decode())) for m in members],
+            hints=[(m[:32].decode(), m[_JOB_HEX].decode()) for m in members],
             look_again_seconds=None if look_again_ms < 0 else look_again_ms / 1_000,
             ready=ready,
             must_rebuild=bool(rebuild),
@@ -253,22 +256,19 @@ class ReadySet:
         with _translated():
             self._redis.pipeline(commands)
 
-    def hold(self, now: datetime, held: Iterable[tuple[UUID, UUID]], *, for_seconds: float) -> None:
-        """Keep places under concurrency limits for (merchant, job) pairs that are still being delivered."""
+    def hold(self, now: datetime, held: Iterable[tuple[str, str]], *, for_seconds: float) -> None:
+        """Keep places under concurrency limits for (merchant, job) pairs, in hex, that are still being delivered."""
         until = milliseconds(now) + for_seconds * 1_000
         with _translated():
             self._redis.pipeline(
-                [
-                    ("ZADD", f"{self._base}:held:{merchant_id.hex}", "XX", until, job_id.hex)
-                    for merchant_id, job_id in held
-                ]
+                [("ZADD", f"{self._base}:held:{merchant_hex}", "XX", until, job_hex) for merchant_hex, job_hex in held]
             )
 
-    def release(self, held: Iterable[tuple[UUID, UUID]]) -> None:
-        """Give places under concurrency limits back."""
+    def release(self, held: Iterable[tuple[str, str]]) -> None:
+        """Give places under concurrency limits back: (merchant, job) pairs, in hex."""
         with _translated():
             self._redis.pipeline(
-                [("ZREM", f"{self._base}:held:{merchant_id.hex}", job_id.hex) for merchant_id, job_id in held]
+                [("ZREM", f"{self._base}:held:{merchant_hex}", job_hex) for merchant_hex, job_hex in held]
             )
 
     def mark_filled(self, cursor: tuple[datetime, UUID] | None) -> None:

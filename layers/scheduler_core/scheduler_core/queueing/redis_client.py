@@ -15,13 +15,21 @@ from urllib.parse import unquote, urlsplit
 
 import hiredis
 
+from scheduler_core.domain.errors import SecretUnavailableError
+from scheduler_core.kept_secrets import Secret
+
 Command = Sequence[str | bytes | float]
 _PORT: Final = 6379
 _CHUNK: Final = 65_536
+_LOGIN_REFUSED: Final = ("WRONGPASS", "NOAUTH", "ERR invalid password", "ERR AUTH")
 
 
 class RedisConnectionError(Exception):
     """Redis does not answer, or not in time."""
+
+
+class RedisLoginRefusedError(RedisConnectionError):
+    """Redis does not know this user and password."""
 
 
 class RedisReplyError(Exception):
@@ -84,7 +92,8 @@ class Connection:
         for reply in self.call(address.greeting()):
             if isinstance(reply, hiredis.ReplyError):
                 self.close()
-                raise RedisConnectionError(str(reply))
+                refused = str(reply).startswith(_LOGIN_REFUSED)
+                raise (RedisLoginRefusedError if refused else RedisConnectionError)(str(reply))
 
     def call(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to all of `commands`, sent at once. Refusals are among them, as hiredis.ReplyError."""
@@ -136,8 +145,9 @@ class Connection:
 class RedisClient:
     """For any number of threads: each call has a connection to itself, kept for the next one."""
 
-    def __init__(self, address: RedisAddress, *, connect_timeout: float, timeout: float) -> None:
-        self._address = address
+    def __init__(self, url: Secret, *, connect_timeout: float, timeout: float) -> None:
+        """`url` is a secret because of its password; it is read at first use, and again when Redis refuses it."""
+        self._url = url
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._idle: list[Connection] = []
@@ -163,13 +173,30 @@ class RedisClient:
 
     def connect(self) -> Connection:
         """A connection for the caller alone. Raises RedisConnectionError."""
-        return Connection(self._address, connect_timeout=self._connect_timeout, timeout=self._timeout)
+        try:
+            told = self._url.value()
+            try:
+                return self._connect_with(told)
+            except RedisLoginRefusedError:
+                newer = self._url.after_refusal(told)
+                if newer is None:
+                    raise
+            return self._connect_with(newer)
+        except SecretUnavailableError as error:
+            raise RedisConnectionError(str(error)) from error
 
     def close(self) -> None:
         """Give the connections up; a later call makes new ones."""
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()
+
+    def _connect_with(self, url: str) -> Connection:
+        try:
+            address = RedisAddress.parse(url)
+        except ValueError as error:  # a secret that is none: it may be mended while we run
+            raise RedisLoginRefusedError(str(error)) from None
+        return Connection(address, connect_timeout=self._connect_timeout, timeout=self._timeout)
 
     def _call(self, commands: Sequence[Command], *, once: bool) -> list[Any]:
         kept = self._kept()

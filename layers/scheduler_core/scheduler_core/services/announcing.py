@@ -19,7 +19,8 @@ PAUSE_SECONDS = 2.0
 
 
 class Invoker(Protocol):
-    def invoke_async(self, function: str, payload: dict[str, object] | None = None) -> None: ...
+    def invoke_async(self, function: str, payload: dict[str, object] | None = None) -> bool | None:
+        """False: no more of them are taken for the moment."""
 
 
 class Announcer:
