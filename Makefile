@@ -16,6 +16,10 @@ help: ## This list
 	@echo 'make scan    checkov: what is deployed, against the known mistakes of infrastructure'
 	@echo 'make snapshot  write down what SAM makes of the template, for the test and the reviewer that compare it'
 	@echo 'make clean   remove the environment, the data and every cache'
+	@echo 'make engine  make sure that a Docker engine and docker compose answer; make lambda-base: that Lambda'"'"'s base image is there'
+	@echo 'make build   build layer and functions for Lambda, without a container; option: ARCH=x86_64 (default arm64)'
+	@echo 'make size    how large layer and functions are, and what takes their import'
+	@echo 'make bench-cold  cold starts under the runtime interface emulator, beside what they cannot do without'
 
 dev: $(READY) ## Run the stack until Ctrl-C
 	@exec $(BIN)/python -m dev --end-with-parent $(DEV_ARGS)
@@ -31,7 +35,7 @@ lint: $(READY) ## Check style, types, the direction of imports and the template
 	$(BIN)/cfn-lint template.yaml stacks/*.yaml
 
 clean: ## Remove what is not in the repository
-	rm -rf $(VENV) .data .aws-sam .tools .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .tools .data .aws-sam .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is as it should be while this file is newer than what it was made from. uv's sync removes what the
@@ -70,3 +74,40 @@ $(CHECKOV_READY): requirements/scan.txt $(READY)
 	@$(BIN)/python -m venv --clear --without-pip $(CHECKOV_HOME)
 	@UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv pip sync --quiet --python $(CHECKOV_HOME)/bin/python --require-hashes requirements/scan.txt
 	@touch $@
+
+# What runs in containers, and SAM CLI, which is too large for the environment that `make dev` waits for.
+SAM_HOME := .tools/sam
+SAM_READY := $(SAM_HOME)/.ready
+SAM := SAM_CLI_TELEMETRY=0 $(SAM_HOME)/bin/sam
+
+.PHONY: engine lambda-base
+
+engine: ## A Docker engine that answers, and docker compose
+	@containers/engine
+
+lambda-base: engine $(READY) ## Lambda's base image: pulled, or a stand-in where no registry can be reached
+	@containers/lambda-base >/dev/null
+
+$(SAM_READY): requirements/sam.txt | $(READY)
+	@echo 'Installing SAM CLI in $(SAM_HOME), once, about a minute ...'
+	@$(BIN)/python -m venv --clear --without-pip $(SAM_HOME)
+	@UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv pip sync --quiet --python $(SAM_HOME)/bin/python --require-hashes requirements/sam.txt
+	@touch $@
+
+# For a deploy; what runs here wants HOST_ARCH. SAM's own cache does not know that the layer is made from requirements and
+# migrations too, so it stays off: all of it takes ten seconds.
+HOST_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+ARCH ?= arm64
+
+.PHONY: build
+build: $(SAM_READY) ## Layer and functions for Lambda, in .aws-sam/build
+	@ARCHITECTURE=$(ARCH) $(SAM) build --parallel --parameter-overrides Architecture=$(ARCH)
+
+.PHONY: size bench-cold
+
+size: $(READY) ## How large layer and functions are, and what takes their import
+	@$(BIN)/scheduler bench footprint --architecture $(ARCH)
+	@[ $(ARCH) = $(HOST_ARCH) ] || $(BIN)/scheduler bench footprint --architecture $(HOST_ARCH)
+
+bench-cold: $(SAM_READY) lambda-base ## Every function's cold start, beside the bare imports that it cannot do without
+	@exec $(BIN)/scheduler bench cold $(BENCH_ARGS)
