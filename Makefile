@@ -12,6 +12,7 @@ UV := VIRTUAL_ENV=$(VENV) UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv
 help: ## This list
 	@echo 'make dev     run the whole scheduler here; options: make dev DEV_ARGS="--port 3100 --json"'
 	@echo 'make test    run every test;               options: make test PYTEST_ARGS="-k retry -x"'
+	@echo 'make test-localstack   the tests of AWS targets and alerts on LocalStack 4.14'
 	@echo 'make lint    ruff, mypy, import-linter, cfn-lint'
 	@echo 'make clean   remove the environment, the data and every cache'
 
@@ -45,4 +46,19 @@ $(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# AWS on LocalStack -------------------------------------------------------------------------------------------------
+# An environment of its own: its dependencies are pinned to the time of its release.
+LOCALSTACK := .tools/localstack
+
+.PHONY: test-localstack
+
+test-localstack: $(READY) $(LOCALSTACK)/.ready ## The tests of AWS targets and alerts on LocalStack, which they start and end
+	@exec $(BIN)/python -m pytest -m localstack $(PYTEST_ARGS)
+
+$(LOCALSTACK)/.ready: requirements/localstack.txt | $(READY)
+	@echo 'Making the environment of LocalStack in $(LOCALSTACK), once ...'
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(LOCALSTACK)
+	@$(UV) pip sync --quiet --python $(LOCALSTACK)/bin/python --require-hashes requirements/localstack.txt
 	@touch $@
