@@ -13,6 +13,7 @@ help: ## This list
 	@echo 'make dev     run the whole scheduler here; options: make dev DEV_ARGS="--port 3100 --json"'
 	@echo 'make test    run every test;               options: make test PYTEST_ARGS="-k retry -x"'
 	@echo 'make test-localstack   the tests of AWS targets and alerts on LocalStack 4.14'
+	@echo 'make cost-docs   renew the outputs in docs/cost.md'
 	@echo 'make lint    ruff, mypy, import-linter, cfn-lint'
 	@echo 'make clean   remove the environment, the data and every cache'
 
@@ -62,3 +63,8 @@ $(LOCALSTACK)/.ready: requirements/localstack.txt | $(READY)
 	@$(UV) venv --quiet --clear --python $(BIN)/python $(LOCALSTACK)
 	@$(UV) pip sync --quiet --python $(LOCALSTACK)/bin/python --require-hashes requirements/localstack.txt
 	@touch $@
+
+.PHONY: cost-docs
+
+cost-docs: $(READY) ## Renew the outputs in docs/cost.md
+	@$(BIN)/python -m dev.examples docs/cost.md
