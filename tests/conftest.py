@@ -26,6 +26,7 @@ from tests.emulators import (  # noqa: F401 - fixtures for every test
     localstack_server,
     moto_server,
 )
+from tests.secret_store import SecretStore, keeping_secrets
 
 ROOT = Path(__file__).parents[1]
 MIGRATIONS = ROOT / "migrations"
@@ -151,6 +152,13 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def secret_store() -> Iterator[SecretStore]:
+    """The session's Secrets Manager."""
+    with keeping_secrets() as store:
+        yield store
 
 
 def _administer(server: PostgresServer) -> psycopg.Connection[tuple[object, ...]]:

@@ -8,6 +8,7 @@ from scheduler_core.settings import (
     LeaseSettings,
     ObservabilitySettings,
     QueueSettings,
+    ScalingSettings,
     SigningSettings,
     TargetSettings,
 )
@@ -17,6 +18,7 @@ class ExecutorSettings(
     DatabaseSettings,
     QueueSettings,
     InvocationSettings,
+    ScalingSettings,
     LeaseSettings,
     SigningSettings,
     TargetSettings,

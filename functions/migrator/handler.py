@@ -8,6 +8,7 @@ from pydantic import Field
 
 from scheduler_core.observability.log import logger
 from scheduler_core.settings import DatabaseSettings
+from scheduler_core.storage.login import Login
 from scheduler_core.storage.migrations import apply_migrations
 
 
@@ -22,6 +23,6 @@ class MigratorSettings(DatabaseSettings):
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - there is nothing to say
     """Answers `{"applied": [names]}`. A migration that fails raises, so that the deploy fails with it."""
     settings = MigratorSettings()
-    applied = apply_migrations(settings.database_url.get_secret_value(), settings.migrations_directory)
+    applied = apply_migrations(Login.of(settings), settings.migrations_directory)
     logger.info("migrated", extra={"applied": applied})
     return {"applied": applied}

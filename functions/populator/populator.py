@@ -61,7 +61,8 @@ class Populator:
     def _invoke(self, count: int) -> int:
         for done in range(count):
             try:
-                self._invoker.invoke_async(self._settings.executor_function, {"reason": "backlog"})
+                if self._invoker.invoke_async(self._settings.executor_function, {"reason": "backlog"}) is False:
+                    return done
             except InvocationError as error:
                 logger.warning("an executor could not be invoked", extra={"cause": str(error)})
                 return done

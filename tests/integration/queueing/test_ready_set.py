@@ -178,15 +178,6 @@ def test_nobody_is_woken_for_what_is_due_much_later(queue: ReadySet) -> None:
     assert queue.announce(NOW, hints(a_merchant(queue), [new_id()], due_at=NOW + seconds(80))) is False
 
 
-def test_an_executor_stays_for_what_is_due_soon_and_leaves_otherwise(queue: ReadySet) -> None:
-    merchant = a_merchant(queue)
-    pop(queue)
-    queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(60)))
-    assert queue.leave(NOW, executor="one", linger=seconds(70)) is False
-    assert queue.leave(NOW, executor="one", linger=seconds(50)) is True
-    assert queue.depth(NOW).executors == 0
-
-
 def test_a_sleeper_is_woken_by_something_earlier_and_by_nothing_later(queue: ReadySet) -> None:
     merchant = a_merchant(queue)
     pop(queue)
