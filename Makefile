@@ -12,6 +12,8 @@ UV := VIRTUAL_ENV=$(VENV) UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv
 help: ## This list
 	@echo 'make dev     run the whole scheduler here; options: make dev DEV_ARGS="--port 3100 --json"'
 	@echo 'make test    run every test;               options: make test PYTEST_ARGS="-k retry -x"'
+	@echo 'make test-localstack   the tests of AWS targets and alerts on LocalStack 4.14'
+	@echo 'make cost-docs   renew the outputs in docs/cost.md'
 	@echo 'make lint    ruff, mypy, import-linter, cfn-lint'
 	@echo 'make scan    checkov: what is deployed, against the known mistakes of infrastructure'
 	@echo 'make snapshot  write down what SAM makes of the template, for the test and the reviewer that compare it'
@@ -111,3 +113,23 @@ size: $(READY) ## How large layer and functions are, and what takes their import
 
 bench-cold: $(SAM_READY) lambda-base ## Every function's cold start, beside the bare imports that it cannot do without
 	@exec $(BIN)/scheduler bench cold $(BENCH_ARGS)
+
+# AWS on LocalStack -------------------------------------------------------------------------------------------------
+# An environment of its own: its dependencies are pinned to the time of its release.
+LOCALSTACK := .tools/localstack
+
+.PHONY: test-localstack
+
+test-localstack: $(READY) $(LOCALSTACK)/.ready ## The tests of AWS targets and alerts on LocalStack, which they start and end
+	@exec $(BIN)/python -m pytest -m localstack $(PYTEST_ARGS)
+
+$(LOCALSTACK)/.ready: requirements/localstack.txt | $(READY)
+	@echo 'Making the environment of LocalStack in $(LOCALSTACK), once ...'
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(LOCALSTACK)
+	@$(UV) pip sync --quiet --python $(LOCALSTACK)/bin/python --require-hashes requirements/localstack.txt
+	@touch $@
+
+.PHONY: cost-docs
+
+cost-docs: $(READY) ## Renew the outputs in docs/cost.md
+	@$(BIN)/python -m dev.examples docs/cost.md

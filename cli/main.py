@@ -4,7 +4,7 @@ from typing import Final
 
 import typer
 
-from cli.commands import bench, jobs, keys, local, merchants, system, templates
+from cli.commands import bench, cost, jobs, keys, local, merchants, system, templates
 from cli.entry import RootGroup
 
 app: Final = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(merchants.app, name="merchants")
 app.add_typer(keys.app, name="keys")
 local.register(app)
 app.add_typer(bench.app, name="bench")
+cost.register(app)
 
 if __name__ == "__main__":
     app()
