@@ -23,6 +23,9 @@ help: ## This list
 	@echo 'make size    how large layer and functions are, and what takes their import'
 	@echo 'make bench-cold  cold starts under the runtime interface emulator, beside what they cannot do without'
 
+	@echo 'make self-hosted-env  write the secrets that docker compose up needs;   make test-selfhost  test it in containers'
+	@echo 'make engine  make sure that a Docker engine and docker compose are there, and Lambda'"'"'s base image'
+
 dev: $(READY) ## Run the stack until Ctrl-C
 	@exec $(BIN)/python -m dev --end-with-parent $(DEV_ARGS)
 
@@ -133,3 +136,16 @@ $(LOCALSTACK)/.ready: requirements/localstack.txt | $(READY)
 
 cost-docs: $(READY) ## Renew the outputs in docs/cost.md
 	@$(BIN)/python -m dev.examples docs/cost.md
+
+# Self-hosting: the whole scheduler in containers (docker-compose.yml).
+.PHONY: self-hosted-env test-selfhost
+
+self-hosted-env: ## Write an .env with the secrets that docker-compose.yml needs; never over one that is there
+	@if [ -e .env ]; then echo '.env is there, and stays as it is. It needs SIGNING_KEY and POSTGRES_PASSWORD.'; else \
+	  random() { od -An -v -tx1 -N "$$1" /dev/urandom | tr -d ' \n'; }; umask 077; \
+	  printf '# Keep SIGNING_KEY safe, and with the backups: every webhook secret comes from it.\nSIGNING_KEY=%s\nPOSTGRES_PASSWORD=%s\n' \
+	    "$$(random 32)" "$$(random 24)" >.env.new && mv .env.new .env && echo 'Written: .env'; fi
+
+test-selfhost: engine $(READY) ## Test docker-compose.yml: build, deliveries, hardening, outages; needs a Docker engine
+	@PATH="$(CURDIR)/$(BIN):$$PATH" containers/images.sh .data/images.env postgres redis python
+	@exec $(BIN)/python -m pytest tests/selfhost --durations=10 --timeout 600 $(PYTEST_ARGS)
