@@ -106,7 +106,7 @@ class Watcher:
         age = max(timedelta(), now - oldest) if oldest else timedelta()
         report.oldest_due_age_seconds = age.total_seconds()
         if age > OVERDUE and not self._somebody_is_awake(now):
-            self._announcer.wake_executor()
+            self._announcer.wake_executor("unannounced")
             report.executors_invoked += 1
         report.alerts += self._alerts.look(now, oldest)
 

@@ -14,15 +14,19 @@ from types import MappingProxyType
 from typing import Any, Self
 from uuid import UUID
 
-import redis
-from redis.backoff import NoBackoff
-from redis.client import PubSub
-from redis.retry import Retry
-
 from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.domain.scaling import LINGER, TICK
+from scheduler_core.queueing.redis_client import (
+    Command,
+    Connection,
+    RedisAddress,
+    RedisClient,
+    RedisConnectionError,
+    RedisReplyError,
+    Script,
+)
 from scheduler_core.settings import QueueSettings
 
 BASE_KEY = "{ts:0}:1"
@@ -34,6 +38,7 @@ CANCELLED_KEPT_SECONDS = 60
 TICK_KNOWN_SECONDS = TICK.total_seconds() + 5.0
 """How long a tick promises another: one that is later than that has stopped, for all we know."""
 _JOB_HEX = slice(32, 64)
+_UNABLE = ("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN")
 _LINGER_MS = LINGER // timedelta(milliseconds=1)
 
 
@@ -78,26 +83,25 @@ class Arrival(StrEnum):
 class ReadySet:
     """All raise QueueUnavailableError when Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, *, most: int, base_key: str = BASE_KEY) -> None:
+    def __init__(self, client: RedisClient, *, most: int, base_key: str = BASE_KEY) -> None:
         self._redis = client
         self._most = most
         self._base = base_key
-        self._ears: PubSub | None = None
+        self._ears: Connection | None = None
         common = _script("common")
-        self._announce = client.register_script(common + _script("announce"))
-        self._pop = client.register_script(common + _script("pop"))
-        self._arrive = client.register_script(common + _script("arrive"))
-        self._leave = client.register_script(common + _script("leave"))
-        self._depth = client.register_script(common + _script("depth"))
+        self._announce = Script(client, common + _script("announce"))
+        self._pop = Script(client, common + _script("pop"))
+        self._arrive = Script(client, common + _script("arrive"))
+        self._leave = Script(client, common + _script("leave"))
+        self._depth = Script(client, common + _script("depth"))
 
     @classmethod
     def connect(cls, settings: QueueSettings) -> "ReadySet":
         """A client that gives up quickly: whoever waits for Redis has something better to do."""
-        client = redis.Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_connect_timeout=settings.redis_timeout_seconds,
-            socket_timeout=settings.redis_timeout_seconds + 1.0,
-            retry=Retry(NoBackoff(), 1),
+        client = RedisClient(
+            RedisAddress.parse(settings.redis_url.get_secret_value()),
+            connect_timeout=settings.redis_timeout_seconds,
+            timeout=settings.redis_timeout_seconds + 1.0,
         )
         return cls(client, most=settings.ready_set_max)
 
@@ -109,26 +113,30 @@ class ReadySet:
                 args: list[Any] = [milliseconds(now), self._most, _LINGER_MS]
                 for hint in hints[start : start + ANNOUNCE_PAGE]:
                     args += (milliseconds_up(hint.due_at), f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}")
-                invoke, _ = self._announce(keys=[self._base], args=args)
+                invoke, _ = self._announce(self._base, args)
                 must_invoke = must_invoke or bool(invoke)
         return must_invoke
 
     def announce_cancelled(self, now: datetime, job_ids: Iterable[UUID]) -> None:
         """Tell executors to cut these jobs' deliveries off. A lost message costs a heartbeat, no more."""
-        stamped: dict[str, float] = {job_id.hex: milliseconds(now) for job_id in job_ids}
-        if not stamped:
+        stamps = [word for job_id in job_ids for word in (milliseconds(now), job_id.hex)]
+        if not stamps:
             return
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(f"{self._base}:cancelled", stamped)
-            pipe.zremrangebyscore(f"{self._base}:cancelled", "-inf", milliseconds(now) - CANCELLED_KEPT_SECONDS * 1_000)
-            pipe.expire(f"{self._base}:cancelled", CANCELLED_KEPT_SECONDS)
-            pipe.execute()
+        key, before = f"{self._base}:cancelled", milliseconds(now) - CANCELLED_KEPT_SECONDS * 1_000
+        with _translated():
+            self._redis.pipeline(
+                [
+                    ("ZADD", key, *stamps),
+                    ("ZREMRANGEBYSCORE", key, "-inf", before),
+                    ("EXPIRE", key, CANCELLED_KEPT_SECONDS),
+                ]
+            )
 
     def cancelled_since(self, moment: datetime, *, most: int = 1_000) -> list[UUID]:
         """Jobs cancelled at or after `moment`."""
         with _translated():
-            found: list[Any] = self._redis.zrangebyscore(
-                f"{self._base}:cancelled", milliseconds(moment), "+inf", 0, most
+            found: list[bytes] = self._redis.command(
+                "ZRANGEBYSCORE", f"{self._base}:cancelled", milliseconds(moment), "+inf", "LIMIT", 0, most
             )
         return [UUID(hex=member.decode()) for member in found]
 
@@ -166,7 +174,7 @@ class ReadySet:
             *(word for merchant, allowed in allowances.items() for word in (merchant.hex, allowed)),
         ]
         with _translated():
-            members, look_again_ms, ready, rebuild, more, unknown = self._pop(keys=[self._base], args=args)
+            members, look_again_ms, ready, rebuild, more, unknown = self._pop(self._base, args, once=True)
         return Popped(
             token=token,
             hints=[(UUID(hex=m[:32].decode()), UUID(hex=m[_JOB_HEX].decode())) for m in members],
@@ -181,10 +189,10 @@ class ReadySet:
         """These batches have been dealt with; the last word of an executor that pops no more."""
         if not tokens:
             return
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hdel(f"{self._base}:popped", *tokens)
-            pipe.zrem(f"{self._base}:popped_until", *tokens)
-            pipe.execute()
+        with _translated():
+            self._redis.pipeline(
+                [("HDEL", f"{self._base}:popped", *tokens), ("ZREM", f"{self._base}:popped_until", *tokens)]
+            )
 
     def sleep(self, seconds: float) -> None:
         """Wait up to `seconds` (at most 1), or until something is announced that is due earlier than all the rest.
@@ -192,12 +200,13 @@ class ReadySet:
         Listens on a subscription and times itself: Redis ends a blocking pop at its own next tick, up to 0.1 s late.
         """
         with _translated():
+            if self._ears is None:
+                self._ears = self._redis.connect()
+                self._ears.call([("SUBSCRIBE", f"{self._base}:wake")])
             try:
-                if self._ears is None:
-                    self._ears = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
-                    self._ears.subscribe(f"{self._base}:wake")
-                self._ears.get_message(timeout=min(seconds, 1.0))
-            except (redis.ConnectionError, redis.TimeoutError):
+                self._ears.hears_within(min(seconds, 1.0))
+            except RedisConnectionError:
+                self._ears.close()
                 self._ears = None
                 raise
 
@@ -208,77 +217,80 @@ class ReadySet:
         """
         ticked_for = round(TICK_KNOWN_SECONDS * 1_000) if ticked else 0
         presence = round(PRESENCE_SECONDS * 1_000)
-        args = [milliseconds(now), _LINGER_MS, executor, presence, jobs_per_executor, ticked_for]
+        args: list[str | float] = [milliseconds(now), _LINGER_MS, executor, presence, jobs_per_executor, ticked_for]
         with _translated():
-            return Arrival(self._arrive(keys=[self._base], args=args).decode())
+            return Arrival(self._arrive(self._base, args).decode())
 
     def leave(self, now: datetime, *, executor: str, jobs_per_executor: int) -> bool:
         """Whether `executor`, which holds nothing, may end; if so it no longer counts as awake.
 
         It may when nothing falls due before the next tick, or when those who stay are enough for what is due.
         """
-        args = [milliseconds(now), _LINGER_MS, executor, jobs_per_executor]
+        args: list[str | float] = [milliseconds(now), _LINGER_MS, executor, jobs_per_executor]
         with _translated():
-            return bool(self._leave(keys=[self._base], args=args))
+            return bool(self._leave(self._base, args))
 
     def retire(self, executor: str) -> None:
         """`executor` ends whatever there is to do."""
         with _translated():
-            self._redis.zrem(f"{self._base}:executors", executor)
+            self._redis.command("ZREM", f"{self._base}:executors", executor)
 
     def depth(self, now: datetime) -> Depth:
         """How much waits, and who is awake."""
         with _translated():
-            due, size, executors = self._depth(keys=[self._base], args=[milliseconds(now)])
+            due, size, executors = self._depth(self._base, [milliseconds(now)])
         return Depth(due=due, size=size, executors=executors)
 
     def set_terms(self, terms: Iterable[tuple[MerchantLimits, bool]]) -> None:
         """Say what merchants' limits are and whether they are active; known for a minute."""
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
-            for limits, active in terms:
-                key = f"{self._base}:terms:{limits.merchant_id.hex}"
-                pipe.hset(
-                    key,
-                    mapping={
-                        "weight": limits.weight,
-                        "max_concurrency": "" if limits.max_concurrency is None else limits.max_concurrency,
-                        "rate": "" if limits.rate_limit_per_second is None else limits.rate_limit_per_second,
-                        "active": int(active),
-                    },
-                )
-                pipe.expire(key, TERMS_SECONDS)
-            pipe.execute()
+        commands: list[Command] = []
+        for limits, active in terms:
+            key = f"{self._base}:terms:{limits.merchant_id.hex}"
+            most = "" if limits.max_concurrency is None else limits.max_concurrency
+            rate = "" if limits.rate_limit_per_second is None else limits.rate_limit_per_second
+            fields = ("weight", limits.weight, "max_concurrency", most, "rate", rate, "active", int(active))
+            commands += [("HSET", key, *fields), ("EXPIRE", key, TERMS_SECONDS)]
+        with _translated():
+            self._redis.pipeline(commands)
 
     def hold(self, now: datetime, held: Iterable[tuple[UUID, UUID]], *, for_seconds: float) -> None:
         """Keep places under concurrency limits for (merchant, job) pairs that are still being delivered."""
         until = milliseconds(now) + for_seconds * 1_000
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
-            for merchant_id, job_id in held:
-                pipe.zadd(f"{self._base}:held:{merchant_id.hex}", {job_id.hex: until}, xx=True)
-            pipe.execute()
+        with _translated():
+            self._redis.pipeline(
+                [
+                    ("ZADD", f"{self._base}:held:{merchant_id.hex}", "XX", until, job_id.hex)
+                    for merchant_id, job_id in held
+                ]
+            )
 
     def release(self, held: Iterable[tuple[UUID, UUID]]) -> None:
         """Give places under concurrency limits back."""
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
-            for merchant_id, job_id in held:
-                pipe.zrem(f"{self._base}:held:{merchant_id.hex}", job_id.hex)
-            pipe.execute()
+        with _translated():
+            self._redis.pipeline(
+                [("ZREM", f"{self._base}:held:{merchant_id.hex}", job_id.hex) for merchant_id, job_id in held]
+            )
 
     def mark_filled(self, cursor: tuple[datetime, UUID] | None) -> None:
         """The set has been filled up to `cursor`; None: with everything inside the horizon."""
-        with _translated(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.set(f"{self._base}:epoch", "1")
+        epoch: Command = ("SET", f"{self._base}:epoch", "1")
+        more, place = f"{self._base}:more", f"{self._base}:cursor"
+        with _translated():
             if cursor is None:
-                pipe.delete(f"{self._base}:more", f"{self._base}:cursor")
+                self._redis.transaction([epoch, ("DEL", more, place)])
             else:
-                pipe.set(f"{self._base}:more", "1")
-                pipe.set(f"{self._base}:cursor", f"{cursor[0].isoformat()} {cursor[1].hex}", ex=300)
-            pipe.execute()
+                where = f"{cursor[0].isoformat()} {cursor[1].hex}"
+                self._redis.transaction([epoch, ("SET", more, "1"), ("SET", place, where, "EX", 300)])
+
+    def mark_incomplete(self) -> None:
+        """A hint was lost: whoever comes next fills the set from PostgreSQL."""
+        with _translated():
+            self._redis.command("DEL", f"{self._base}:epoch")
 
     def cursor(self) -> tuple[datetime, UUID] | None:
         """Where the last filling stopped for want of room; None: it did not."""
         with _translated():
-            value: Any = self._redis.get(f"{self._base}:cursor")
+            value: bytes | None = self._redis.command("GET", f"{self._base}:cursor")
         if value is None:
             return None
         moment, job_hex = value.decode().split(" ")
@@ -286,12 +298,12 @@ class ReadySet:
 
     def take_duty(self, duty: str, holder: str, *, seconds: float) -> bool:
         """Become, or stay, the only one on `duty` (`refill`, `watch`) for `seconds`."""
-        key = f"{self._base}:duty:{duty}"
+        key, milliseconds_held = f"{self._base}:duty:{duty}", round(seconds * 1_000)
         with _translated():
-            if self._redis.set(key, holder, nx=True, px=round(seconds * 1_000)):
+            if self._redis.command("SET", key, holder, "NX", "PX", milliseconds_held):
                 return True
-            if self._redis.get(key) == holder.encode():
-                self._redis.pexpire(key, round(seconds * 1_000))
+            if self._redis.command("GET", key) == holder.encode():
+                self._redis.command("PEXPIRE", key, milliseconds_held)
                 return True
         return False
 
@@ -299,27 +311,27 @@ class ReadySet:
         """Stop being on `duty`."""
         key = f"{self._base}:duty:{duty}"
         with _translated():
-            if self._redis.get(key) == holder.encode():
-                self._redis.delete(key)
+            if self._redis.command("GET", key) == holder.encode():
+                self._redis.command("DEL", key)
 
     def on_duty(self, duty: str) -> bool:
         """Whether anyone is on `duty`."""
         with _translated():
-            return bool(self._redis.exists(f"{self._base}:duty:{duty}"))
+            return bool(self._redis.command("EXISTS", f"{self._base}:duty:{duty}"))
 
     def ping(self) -> None:
         """Answers if Redis does."""
         with _translated():
-            self._redis.ping()
+            self._redis.command("PING")
 
     def eviction_policy(self) -> str | None:
         """Redis' `maxmemory-policy`, which should be `noeviction`; None where it will not say."""
         with _translated():
             try:
-                answer = self._redis.config_get("maxmemory-policy")
-            except redis.ResponseError:
+                answer: list[bytes] = self._redis.command("CONFIG", "GET", "maxmemory-policy")
+            except RedisReplyError:
                 return None
-        return str(answer.get("maxmemory-policy")) if answer else None
+        return answer[1].decode() if answer else None
 
     def __enter__(self) -> Self:
         return self
@@ -342,9 +354,9 @@ def _script(name: str) -> str:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
-        raise QueueUnavailableError(type(error).__name__) from error
-    except redis.ResponseError as error:
-        if str(error).startswith(("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS")):
+    except RedisConnectionError as error:
+        raise QueueUnavailableError(str(error)) from error
+    except RedisReplyError as error:
+        if str(error).startswith(_UNABLE):
             raise QueueUnavailableError(str(error)) from error
         raise
