@@ -14,6 +14,7 @@ help: ## This list
 	@echo 'make test    run every test;               options: make test PYTEST_ARGS="-k retry -x"'
 	@echo 'make lint    ruff, mypy, import-linter, cfn-lint'
 	@echo 'make clean   remove the environment, the data and every cache'
+	@echo 'make engine  make sure that a Docker engine and docker compose are there, and Lambda'"'"'s base image'
 
 dev: $(READY) ## Run the stack until Ctrl-C
 	@exec $(BIN)/python -m dev --end-with-parent $(DEV_ARGS)
@@ -29,7 +30,7 @@ lint: $(READY) ## Check style, types, the direction of imports and the template
 	$(BIN)/cfn-lint template.yaml
 
 clean: ## Remove what is not in the repository
-	rm -rf $(VENV) .data .aws-sam .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .tools .data .aws-sam .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is as it should be while this file is newer than what it was made from. uv's sync removes what the
@@ -45,4 +46,23 @@ $(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What runs in containers, and SAM CLI, which is too large for the environment that `make dev` waits for.
+SAM_HOME := .tools/sam
+SAM_READY := $(SAM_HOME)/.ready
+SAM := SAM_CLI_TELEMETRY=0 $(SAM_HOME)/bin/sam
+
+.PHONY: engine lambda-base
+
+engine: ## A Docker engine that answers, and docker compose
+	@containers/engine
+
+lambda-base: engine $(READY) ## Lambda's base image: pulled, or a stand-in where no registry can be reached
+	@containers/lambda-base >/dev/null
+
+$(SAM_READY): requirements/sam.txt $(READY)
+	@echo 'Installing SAM CLI in $(SAM_HOME), once, about a minute ...'
+	@$(BIN)/python -m venv --clear --without-pip $(SAM_HOME)
+	@UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv pip sync --quiet --python $(SAM_HOME)/bin/python --require-hashes requirements/sam.txt
 	@touch $@
