@@ -13,6 +13,8 @@ help: ## This list
 	@echo 'make dev     run the whole scheduler here; options: make dev DEV_ARGS="--port 3100 --json"'
 	@echo 'make test    run every test;               options: make test PYTEST_ARGS="-k retry -x"'
 	@echo 'make lint    ruff, mypy, import-linter, cfn-lint'
+	@echo 'make sam     the API under sam local start-api; options: make sam SAM_ARGS="--port 3100"; make sam-down ends its stores'
+	@echo 'make test-sam  build, functions and API in SAM'"'"'s containers, and the compose files; `make test` is all but that'
 	@echo 'make clean   remove the environment, the data and every cache'
 	@echo 'make engine  make sure that a Docker engine and docker compose are there, and Lambda'"'"'s base image'
 
@@ -30,7 +32,7 @@ lint: $(READY) ## Check style, types, the direction of imports and the template
 	$(BIN)/cfn-lint template.yaml
 
 clean: ## Remove what is not in the repository
-	rm -rf $(VENV) .tools .data .aws-sam .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .data .aws-sam .tools .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is as it should be while this file is newer than what it was made from. uv's sync removes what the
@@ -66,3 +68,15 @@ $(SAM_READY): requirements/sam.txt $(READY)
 	@$(BIN)/python -m venv --clear --without-pip $(SAM_HOME)
 	@UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv pip sync --quiet --python $(SAM_HOME)/bin/python --require-hashes requirements/sam.txt
 	@touch $@
+
+# The API in SAM's containers, the stores in compose's.
+.PHONY: sam sam-down test-sam
+
+sam: $(SAM_READY) ## Run the API under `sam local start-api`, with everything around it, until Ctrl-C
+	@exec $(BIN)/python -m dev.sam --end-with-parent $(SAM_ARGS)
+
+sam-down: $(READY) ## End the stores that `make sam` left running
+	@exec $(BIN)/python -m dev.sam --down $(SAM_ARGS)
+
+test-sam: engine $(SAM_READY) ## Test build, functions and API in SAM's containers, and the compose files
+	@exec $(BIN)/python -m pytest tests/sam -m sam --log-cli-level=INFO $(PYTEST_ARGS)

@@ -141,7 +141,7 @@ def _authorizers(document: dict[str, Any]) -> set[str]:
 
 
 def _found() -> Path:
-    beside, on_path = ROOT / ".venv-sam" / "bin" / "sam", shutil.which("sam")
+    beside, on_path = ROOT / ".tools" / "sam" / "bin" / "sam", shutil.which("sam")
     if beside.exists():
         return beside
     if on_path is None:
