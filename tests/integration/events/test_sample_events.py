@@ -1,8 +1,6 @@
 """The sample events of `events/`: one for every function, and its real handler accepts it."""
 
 import asyncio
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +12,14 @@ from hosting.pool import Result
 from hosting.template import Template, read_template
 from tests.builders import rows
 from tests.integration.hosting.parts import Heard
+from tests.sample_events import ANSWERS, EVENTS, event
 
 ROOT = Path(__file__).parents[3]
-EVENTS = ROOT / "events"
-
-Accepted = Callable[[Any], bool]
-ANSWERS: dict[str, Accepted] = {
-    "api": lambda answer: answer["statusCode"] == 200 and len(json.loads(answer["body"])["items"]) == 3,
-    "authorizer": lambda answer: answer == {"isAuthorized": False},
-    "executor": lambda answer: answer["claimed"] == 0,
-    "migrator": lambda answer: answer == {"applied": []},
-    "populator": lambda answer: answer["complete"] is True,
-    "recurrence": lambda answer: answer["complete"] is True,
-    "watcher": lambda answer: answer["passes"] >= 1,
-}
-"""What each function says to its event on an empty installation; the authorizer's key is nobody's."""
 
 
 @pytest.fixture(scope="module")
 def template() -> Template:
     return read_template(ROOT / "template.yaml")
-
-
-def event(name: str) -> Any:
-    return json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def answers_of(template: Template, supplied: dict[str, str], given: dict[str, Any]) -> dict[str, Result]:
