@@ -79,4 +79,4 @@ sam-down: $(READY) ## End the stores that `make sam` left running
 	@exec $(BIN)/python -m dev.sam --down $(SAM_ARGS)
 
 test-sam: engine $(SAM_READY) ## Test build, functions and API in SAM's containers, and the compose files
-	@exec $(BIN)/python -m pytest tests/sam -m sam --log-cli-level=INFO $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest tests/sam -m sam -v --capture=tee-sys --durations=12 $(PYTEST_ARGS)

@@ -24,6 +24,7 @@ ENVIRONMENT: Mapping[str, str | None] = {
     "AWS_PROFILE": None,
 }
 """SAM hands the credentials that it finds to the containers: nobody's real ones."""
+_SHORTEST_SECONDS = 30
 _NO_SAM = "SAM is missing: `make sam` installs it."
 
 
@@ -99,11 +100,13 @@ def variables_for(stores: Stores, signing_key: str) -> dict[str, str]:
 
 def declaring(document: dict[str, Any], variables: Mapping[str, str], architecture: str) -> dict[str, Any]:
     """A built template as SAM can run it here: it passes on only variables that a template declares, and in AWS
-    nothing declares these, as functions read secrets there; and where a function has a name that is made from other
-    things, SAM cannot find it as an authorizer.
+    nothing declares these, as functions read secrets there; where a function has a name that is made from other
+    things, SAM cannot find it as an authorizer; and a busy laptop takes longer than Lambda to start one.
     """
     for resource in _functions(document).values():
-        resource["Properties"].pop("FunctionName", None)
+        properties = resource["Properties"]
+        properties.pop("FunctionName", None)
+        properties["Timeout"] = max(int(properties.get("Timeout", 0)), _SHORTEST_SECONDS)
     shared = document.setdefault("Globals", {}).setdefault("Function", {}).setdefault("Environment", {})
     declared = shared.setdefault("Variables", {})
     for name in variables:
