@@ -31,5 +31,7 @@ def test_the_function_answers_its_sample_event(prepared: Prepared, function: Fun
     )
     said = f"{invoked.stdout}\n{invoked.stderr}"
     assert invoked.returncode == 0, said
-    answer = json.loads(invoked.stdout.strip().splitlines()[-1])
+    answered = invoked.stdout.strip().splitlines()
+    assert answered, said
+    answer = json.loads(answered[-1])
     assert ANSWERS[function.name](answer), said
