@@ -104,7 +104,7 @@ def read_template(path: Path) -> Template:
             for function, _, event in events
             if event["Type"] == "HttpApi"
         ),
-        authorizers=tuple(_authorizer(n, spec, names) for n, spec in auth.get("Authorizers", {}).items()),
+        authorizers=tuple(_authorizer(n, spec, names, defaults) for n, spec in auth.get("Authorizers", {}).items()),
         schedules=tuple(
             Schedule(name=name, function=function, every=_rate(event["Properties"]))
             for function, name, event in events
@@ -148,17 +148,26 @@ def _route(function: str, properties: dict[str, Any], default_authorizer: str | 
     )
 
 
-def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str]) -> Authorizer:
+def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str], defaults: dict[str, Any]) -> Authorizer:
     if str(spec.get("AuthorizerPayloadFormatVersion")) != "2.0" or not spec.get("EnableSimpleResponses"):
         raise TemplateError(f"authorizer {name}: only payload format 2.0 with simple responses is understood")
     identity = spec.get("Identity", {})
-    logical_id = spec["FunctionArn"]["Fn::GetAtt"][0]
+    ttl = _resolved(identity.get("ReauthorizeEvery", _GATEWAY_AUTHORIZER_TTL), defaults)
+    if ttl is None:
+        raise TemplateError(f"authorizer {name}: ReauthorizeEvery is neither a number nor a parameter with a default")
     return Authorizer(
         name=name,
-        function=names[logical_id],
+        function=names[_function_referred_to(spec["FunctionArn"])],
         headers=tuple(header.lower() for header in identity.get("Headers", [])),
-        ttl_seconds=int(identity.get("ReauthorizeEvery", _GATEWAY_AUTHORIZER_TTL)),
+        ttl_seconds=int(ttl),
     )
+
+
+def _function_referred_to(arn: dict[str, Any]) -> str:
+    """The logical id in `!GetAtt Function.Arn` or `!Ref Function.Alias`, which SAM makes for a published alias."""
+    if "Fn::GetAtt" in arn:
+        return str(arn["Fn::GetAtt"][0])
+    return str(arn["Ref"]).removesuffix(".Alias")
 
 
 def _rate(properties: dict[str, Any]) -> timedelta:

@@ -1,4 +1,4 @@
-"""Runs on deploy, before the other functions take traffic."""
+"""Runs on deploy, before the other functions take traffic; and for operators, who reach the database only through it."""
 
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,16 @@ class MigratorSettings(DatabaseSettings):
 
 
 @logger.inject_lambda_context
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - there is nothing to say
-    """Answers `{"applied": [names]}`. A migration that fails raises, so that the deploy fails with it."""
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda passes it
+    """Answers `{"applied": [names]}`. A migration that fails raises, so that the deploy fails with it.
+
+    `{"command": "keys.create", "arguments": {...}}` does that instead; see `operating.run` for the answer.
+    """
     settings = MigratorSettings()
+    if "command" in event:
+        from migrator.operating import run  # migrations do without it
+
+        return run(str(event["command"]), event.get("arguments") or {}, settings)
     applied = apply_migrations(settings.database_url.get_secret_value(), settings.migrations_directory)
     logger.info("migrated", extra={"applied": applied})
     return {"applied": applied}
