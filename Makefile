@@ -16,7 +16,10 @@ help: ## This list
 	@echo 'make sam     the API under sam local start-api; options: make sam SAM_ARGS="--port 3100"; make sam-down ends its stores'
 	@echo 'make test-sam  build, functions and API in SAM'"'"'s containers, and the compose files; `make test` is all but that'
 	@echo 'make clean   remove the environment, the data and every cache'
-	@echo 'make engine  make sure that a Docker engine and docker compose are there, and Lambda'"'"'s base image'
+	@echo 'make engine  make sure that a Docker engine and docker compose answer; make lambda-base: that Lambda'"'"'s base image is there'
+	@echo 'make build   build layer and functions for Lambda, without a container; option: ARCH=x86_64 (default arm64)'
+	@echo 'make size    how large layer and functions are, and what takes their import'
+	@echo 'make bench-cold  cold starts under the runtime interface emulator, beside what they cannot do without'
 
 dev: $(READY) ## Run the stack until Ctrl-C
 	@exec $(BIN)/python -m dev --end-with-parent $(DEV_ARGS)
@@ -63,7 +66,7 @@ engine: ## A Docker engine that answers, and docker compose
 lambda-base: engine $(READY) ## Lambda's base image: pulled, or a stand-in where no registry can be reached
 	@containers/lambda-base >/dev/null
 
-$(SAM_READY): requirements/sam.txt $(READY)
+$(SAM_READY): requirements/sam.txt | $(READY)
 	@echo 'Installing SAM CLI in $(SAM_HOME), once, about a minute ...'
 	@$(BIN)/python -m venv --clear --without-pip $(SAM_HOME)
 	@UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv pip sync --quiet --python $(SAM_HOME)/bin/python --require-hashes requirements/sam.txt
@@ -80,3 +83,21 @@ sam-down: $(READY) ## End the stores that `make sam` left running
 
 test-sam: engine $(SAM_READY) ## Test build, functions and API in SAM's containers, and the compose files
 	@exec $(BIN)/python -m pytest tests/sam -m sam -v --capture=tee-sys --durations=12 $(PYTEST_ARGS)
+
+# For a deploy; what runs here wants HOST_ARCH. SAM's own cache does not know that the layer is made from requirements and
+# migrations too, so it stays off: all of it takes ten seconds.
+HOST_ARCH := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+ARCH ?= arm64
+
+.PHONY: build
+build: $(SAM_READY) ## Layer and functions for Lambda, in .aws-sam/build
+	@ARCHITECTURE=$(ARCH) $(SAM) build --parallel --parameter-overrides Architecture=$(ARCH)
+
+.PHONY: size bench-cold
+
+size: $(READY) ## How large layer and functions are, and what takes their import
+	@$(BIN)/scheduler bench footprint --architecture $(ARCH)
+	@[ $(ARCH) = $(HOST_ARCH) ] || $(BIN)/scheduler bench footprint --architecture $(HOST_ARCH)
+
+bench-cold: $(SAM_READY) lambda-base ## Every function's cold start, beside the bare imports that it cannot do without
+	@exec $(BIN)/scheduler bench cold $(BENCH_ARGS)
