@@ -20,6 +20,7 @@ help: ## This list
 	@echo 'make build   build layer and functions for Lambda, without a container; option: ARCH=x86_64 (default arm64)'
 	@echo 'make size    how large layer and functions are, and what takes their import'
 	@echo 'make bench-cold  cold starts under the runtime interface emulator, beside what they cannot do without'
+	@echo 'make self-hosted-env  write the secrets that docker compose up needs;   make test-selfhost  test it in containers'
 
 dev: $(READY) ## Run the stack until Ctrl-C
 	@exec $(BIN)/python -m dev --end-with-parent $(DEV_ARGS)
@@ -101,3 +102,16 @@ size: $(READY) ## How large layer and functions are, and what takes their import
 
 bench-cold: $(SAM_READY) lambda-base ## Every function's cold start, beside the bare imports that it cannot do without
 	@exec $(BIN)/scheduler bench cold $(BENCH_ARGS)
+
+# Self-hosting: the whole scheduler in containers (docker-compose.yml).
+.PHONY: self-hosted-env test-selfhost
+
+self-hosted-env: ## Write an .env with the secrets that docker-compose.yml needs; never over one that is there
+	@if [ -e .env ]; then echo '.env is there, and stays as it is. It needs SIGNING_KEY and POSTGRES_PASSWORD.'; else \
+	  random() { od -An -v -tx1 -N "$$1" /dev/urandom | tr -d ' \n'; }; umask 077; \
+	  printf '# Keep SIGNING_KEY safe, and with the backups: every webhook secret comes from it.\nSIGNING_KEY=%s\nPOSTGRES_PASSWORD=%s\n' \
+	    "$$(random 32)" "$$(random 24)" >.env.new && mv .env.new .env && echo 'Written: .env'; fi
+
+test-selfhost: engine $(READY) ## Test docker-compose.yml: build, deliveries, hardening, outages; needs a Docker engine
+	@PATH="$(CURDIR)/$(BIN):$$PATH" containers/images.sh .data/images.env postgres redis python
+	@exec $(BIN)/python -m pytest tests/selfhost --durations=10 --timeout 600 $(PYTEST_ARGS)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
+from hosting.cloudformation import parse
 
 _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _LAMBDA_RETRIES = 2
@@ -88,7 +88,7 @@ class TemplateError(Exception):
 
 def read_template(path: Path) -> Template:
     """Read a SAM template. Raises TemplateError for a schedule or an authorizer of an unknown kind."""
-    document = yaml_parse(path.read_text(encoding="utf-8"))
+    document = parse(path.read_text(encoding="utf-8"))
     resources: dict[str, dict[str, Any]] = document["Resources"]
     defaults = {name: spec.get("Default") for name, spec in document.get("Parameters", {}).items()}
     shared = document.get("Globals", {}).get("Function", {})

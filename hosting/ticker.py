@@ -28,6 +28,11 @@ class Ticker:
         self._reports = reports
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def ticks(self) -> bool:
+        """Whether every schedule goes on being fired."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
     def start(self) -> None:
         """Fire for the first time now."""
         self._tasks = [asyncio.create_task(self._fire(schedule)) for schedule in self._schedules]

@@ -54,6 +54,8 @@ class ScalingSettings(_Settings):
 class InvocationSettings(_Settings):
     """How functions call one another. Lambda sets the region and the credentials itself."""
 
+    functions_endpoint: str | None = None
+    """Where our own functions are invoked, if not at Lambda's endpoint: Lambda targets of deliveries stay apart."""
     aws_endpoint_url_lambda: str | None = None
     aws_region: str = "us-east-1"
     executor_function: str = "executor"

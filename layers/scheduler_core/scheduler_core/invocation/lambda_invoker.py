@@ -25,7 +25,11 @@ class LambdaInvoker:
 
     def __init__(self, settings: InvocationSettings, *, timeout_ms: int = 2_000) -> None:
         self._region = settings.aws_region
-        self._endpoint = settings.aws_endpoint_url_lambda or f"https://lambda.{settings.aws_region}.amazonaws.com"
+        self._endpoint = (
+            settings.functions_endpoint
+            or settings.aws_endpoint_url_lambda
+            or f"https://lambda.{settings.aws_region}.amazonaws.com"
+        )
         self._timeout_ms = timeout_ms
         self._curl: pycurl.Curl | None = None
 
