@@ -7,13 +7,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from samtranslator.yaml_helper import yaml_parse
 
 from dev.local_environment import LOOPBACK_NETWORKS, ROOT
 from dev.sam.compose import NOWHERE, Stores, stand_in
+from dev.sam.local_template import localised, serving
 from dev.sam.steps import StepError, Steps
+from hosting.cloudformation import parse
 
 ENVIRONMENT: Mapping[str, str | None] = {
     "SAM_CLI_TELEMETRY": "0",
@@ -24,7 +23,6 @@ ENVIRONMENT: Mapping[str, str | None] = {
     "AWS_PROFILE": None,
 }
 """SAM hands the credentials that it finds to the containers: nobody's real ones."""
-_SHORTEST_SECONDS = 30
 _NO_SAM = "SAM is missing: `make sam` installs it."
 
 
@@ -57,14 +55,14 @@ def build(steps: Steps, sam: Path | None, stores: Stores, *, folder: Path, signi
     steps.run("Lambda's base image", ROOT / "containers" / "lambda-base", cwd=ROOT)
     steps.run(
         f"sam build for {here}",
-        *(found, "build", "--parameter-overrides", f"Architecture={here}"),
+        *(found, "build", "--parallel", "--no-cached", "--parameter-overrides", f"Architecture={here}"),
         cwd=ROOT,
         environment={**ENVIRONMENT, "ARCHITECTURE": here},
     )
     variables = variables_for(stores, signing_key)
     folder_built = ROOT / ".aws-sam" / "build"
-    document = yaml_parse((folder_built / "template.yaml").read_text(encoding="utf-8"))
-    local = declaring(document, variables, here)
+    document = parse((folder_built / "template.yaml").read_text(encoding="utf-8"))
+    local = localised(document, variables, here)
     for file, content in (("local.json", local), ("api.json", serving(local))):
         (folder_built / file).write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
     return Built(
@@ -96,51 +94,6 @@ def variables_for(stores: Stores, signing_key: str) -> dict[str, str]:
         "POPULATOR_FUNCTION": "PopulatorFunction",
         "WATCHER_FUNCTION": "WatcherFunction",
     }
-
-
-def declaring(document: dict[str, Any], variables: Mapping[str, str], architecture: str) -> dict[str, Any]:
-    """A built template as SAM can run it here: it passes on only variables that a template declares, and in AWS
-    nothing declares these, as functions read secrets there; where a function has a name that is made from other
-    things, SAM cannot find it as an authorizer; and a busy laptop takes longer than Lambda to start one.
-    """
-    for resource in _functions(document).values():
-        properties = resource["Properties"]
-        properties.pop("FunctionName", None)
-        properties["Timeout"] = max(int(properties.get("Timeout", 0)), _SHORTEST_SECONDS)
-    shared = document.setdefault("Globals", {}).setdefault("Function", {}).setdefault("Environment", {})
-    declared = shared.setdefault("Variables", {})
-    for name in variables:
-        declared.setdefault(name, "")
-    if "Architecture" in document.get("Parameters", {}):
-        document["Parameters"]["Architecture"]["Default"] = architecture
-    return document
-
-
-def serving(document: dict[str, Any]) -> dict[str, Any]:
-    """The same template without the functions that no route leads to: SAM would start a container for each."""
-    used = {
-        logical_id
-        for logical_id, resource in _functions(document).items()
-        if any(event["Type"] == "HttpApi" for event in resource["Properties"].get("Events", {}).values())
-        or logical_id in _authorizers(document)
-    }
-    left_out = _functions(document).keys() - used
-    return {
-        **document,
-        "Resources": {name: held for name, held in document["Resources"].items() if name not in left_out},
-        "Outputs": {},
-    }
-
-
-def _functions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    resources: dict[str, dict[str, Any]] = document["Resources"]
-    return {name: held for name, held in resources.items() if held["Type"] == "AWS::Serverless::Function"}
-
-
-def _authorizers(document: dict[str, Any]) -> set[str]:
-    apis = [held for held in document["Resources"].values() if held["Type"] == "AWS::Serverless::HttpApi"]
-    known = [each for api in apis for each in api["Properties"].get("Auth", {}).get("Authorizers", {}).values()]
-    return {each["FunctionArn"]["Fn::GetAtt"][0] for each in known}
 
 
 def _found() -> Path:

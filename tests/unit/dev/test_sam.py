@@ -2,46 +2,55 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
-from dev.sam.building import declaring, serving
 from dev.sam.gateway import told
+from dev.sam.local_template import FUNCTION, HTTP_API, SHORTEST_SECONDS, Document, localised, serving
+from hosting.cloudformation import parse
+from hosting.template import read_template
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def document() -> dict[str, Any]:
-    parsed: dict[str, Any] = json.loads(json.dumps(yaml_parse((ROOT / "template.yaml").read_text()), default=str))
-    return parsed
+def local() -> Document:
+    """The whole template, for this machine."""
+    document = parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    return localised(document, {"DATABASE_URL": "postgresql://x", "NEW": "y"}, "arm64")
 
 
-def functions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    resources: dict[str, dict[str, Any]] = document["Resources"]
-    return {name: held["Properties"] for name, held in resources.items() if held["Type"] == "AWS::Serverless::Function"}
+def functions(document: Document) -> dict[str, Document]:
+    return {name: held["Properties"] for name, held in document["Resources"].items() if held["Type"] == FUNCTION}
 
 
-def test_sam_can_pass_on_every_variable(document: dict[str, Any]) -> None:
-    local = declaring(document, {"DATABASE_URL": "postgresql://x", "NEW": "y"}, "arm64")
-    declared = local["Globals"]["Function"]["Environment"]["Variables"]
-    assert declared["NEW"] == ""
-    assert "postgresql://x" not in json.dumps(local), "values go through the file that only we can read"
+def test_sam_can_pass_on_every_variable_and_no_secret_is_in_the_template(local: Document) -> None:
+    for function in functions(local).values():
+        declared = function["Environment"]["Variables"]
+        assert declared["DATABASE_URL"] == declared["NEW"] == ""
+        assert declared["POWERTOOLS_SERVICE_NAME"] == function["Handler"].partition(".")[0]
+        assert not any(name.endswith("_ARN") for name in declared), "what is given by URL is not looked for elsewhere"
+    assert "postgresql://x" not in json.dumps(local)
+
+
+def test_sam_finds_every_function_and_has_time_to_start_it(local: Document) -> None:
+    known = {function.logical_id for function in read_template(ROOT / "template.yaml").functions}
+    assert functions(local).keys() == known
+    assert all("FunctionName" not in each and each["Timeout"] >= SHORTEST_SECONDS for each in functions(local).values())
+    (api,) = (held for held in local["Resources"].values() if held["Type"] == HTTP_API)
+    authorizer = api["Properties"]["Auth"]["Authorizers"]["ApiKey"]
+    assert authorizer["FunctionArn"] == {"Fn::GetAtt": ["AuthorizerFunction", "Arn"]}
+
+
+def test_it_is_for_this_machine_and_needs_no_parameter(local: Document) -> None:
     assert local["Parameters"]["Architecture"]["Default"] == "arm64"
+    assert all("Default" in spec for spec in local["Parameters"].values())
 
 
-def test_sam_can_find_every_function(document: dict[str, Any]) -> None:
-    local = functions(declaring(document, {}, "x86_64"))
-    assert all("FunctionName" not in each for each in local.values())
-    assert all(each["Timeout"] >= 30 for each in local.values())
-
-
-def test_only_what_answers_requests_is_served(document: dict[str, Any]) -> None:
-    served = serving(declaring(document, {}, "x86_64"))
+def test_only_what_answers_requests_is_served(local: Document) -> None:
+    served = serving(local)
     assert functions(served).keys() == {"ApiFunction", "AuthorizerFunction"}
-    assert functions(document).keys() > functions(served).keys(), "the whole template is left as it is"
+    assert functions(local).keys() > functions(served).keys(), "the whole template is left as it is"
 
 
 @pytest.mark.parametrize(
