@@ -68,7 +68,7 @@ def test_a_round_of_ticks_delivers_what_is_due(prepared: Prepared, start_lambda:
     )
     assert ticked.returncode == 0, ticked.stdout + ticked.stderr
     answers = json.loads(ticked.stdout)
-    assert list(answers) == ["recurrence", "populator", "watcher", "executor"]
+    assert list(answers) == ["recurrence", "populator", "executor", "watcher"]
     assert answers["populator"]["announced"] == 1
     assert answers["executor"]["claimed"] == 1
     assert job_row(database_url, job_id)["status"] == "completed"

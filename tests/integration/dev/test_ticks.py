@@ -51,7 +51,7 @@ def test_one_round_delivers_what_is_due_and_tells_what_each_function_did(databas
         assert process.returncode == 0, logged
         assert [each.webhook_id for each in receiver.deliveries()] == [str(job_id)]
     answers = json.loads(told)
-    assert list(answers) == ["recurrence", "populator", "watcher", "executor"]
+    assert list(answers) == ["recurrence", "populator", "executor", "watcher"]
     assert answers["populator"]["announced"] == 1
     assert job_row(database_url, job_id)["status"] == "completed"
 
@@ -77,7 +77,7 @@ def test_it_fires_until_sigterm_and_leaves_no_process(database_url: str, redis_u
     [
         (("--once",), 2, "Set DATABASE_URL, REDIS_URL, SIGNING_KEY."),
         (("--keep-executor", "--once"), 2, "--keep-executor goes with neither"),
-        (("--once", "--through", "http://127.0.0.1:9"), 1, "recurrence, populator, watcher, executor"),
+        (("--once", "--through", "http://127.0.0.1:9"), 1, "recurrence, populator, executor, watcher"),
     ],
 )
 def test_what_it_cannot_do_it_says(options: tuple[str, ...], code: int, said: str) -> None:
