@@ -20,8 +20,9 @@ from hosting.template import Schedule, Template
 from hosting.ticker import Ticker, scheduled_event
 
 IN_ORDER = ("recurrence", "populator", "executor", "watcher")
-"""In one round each finds what the one before has made, and the watcher, which stays while something is overdue, nothing.
-Functions that are not named come first."""
+"""One round: each finds what the one before has made. The watcher comes last, as it stays while something is overdue;
+functions that are not named come first.
+"""
 _LOOK_SECONDS = 0.05
 
 

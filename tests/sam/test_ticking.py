@@ -21,17 +21,17 @@ from tests.builders import http_target, job_row, store_jobs, store_merchant
 _READY_SECONDS = 180.0
 
 
-@pytest.fixture
-def start_lambda(prepared: Prepared, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def start_lambda(prepared: Prepared, folder: Path) -> Iterator[str]:
     """Lambda's Invoke API over SAM's containers, whose deliveries may go to their own network."""
     told = variables_for(prepared.stores, prepared.signing_key)
     told["ALLOWED_TARGET_NETWORKS"] = "172.16.0.0/12,192.168.0.0/16,10.0.0.0/8"
-    variables = tmp_path / "env.json"
+    variables = folder / "start-lambda-env.json"
     variables.write_text(json.dumps({"Parameters": told}))
     port = processes.free_port()
     command = prepared.built.command("start-lambda", "--port", port, "--warm-containers", "LAZY")
     command[command.index("--env-vars") + 1] = str(variables)
-    with (tmp_path / "start-lambda.log").open("wb") as log:
+    with (folder / "start-lambda.log").open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
