@@ -157,13 +157,13 @@ def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str], defaults
         raise TemplateError(f"authorizer {name}: ReauthorizeEvery is neither a number nor a parameter with a default")
     return Authorizer(
         name=name,
-        function=names[function_referred_to(spec["FunctionArn"])],
+        function=names[_function_referred_to(spec["FunctionArn"])],
         headers=tuple(header.lower() for header in identity.get("Headers", [])),
         ttl_seconds=int(ttl),
     )
 
 
-def function_referred_to(arn: dict[str, Any]) -> str:
+def _function_referred_to(arn: dict[str, Any]) -> str:
     """The logical id in `!GetAtt Function.Arn` or `!Ref Function.Alias`, which SAM makes for a published alias."""
     if "Fn::GetAtt" in arn:
         return str(arn["Fn::GetAtt"][0])

@@ -44,7 +44,9 @@ class Built:
         template = self.api_template if name == "start-api" else self.template
         options = ["--template", template, "--env-vars", self.environment_file, "--docker-network", self.network]
         pulled = ["--skip-pull-image"] if self.skip_pull else []
-        return [*map(str, (self.sam, "local", name, *options, *pulled, *more))]
+        # said, for samconfig.toml may say something else
+        parameters = ["--parameter-overrides", f"Architecture={architecture()}"]
+        return [*map(str, (self.sam, "local", name, *options, *parameters, *pulled, *more))]
 
 
 def build(steps: Steps, sam: Path | None, stores: Stores, *, folder: Path, signing_key: str) -> Built:

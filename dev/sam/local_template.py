@@ -9,8 +9,6 @@ longer than Lambda to start a function.
 from collections.abc import Mapping
 from typing import Any
 
-from hosting.template import function_referred_to
-
 FUNCTION, HTTP_API, LAYER = "AWS::Serverless::Function", "AWS::Serverless::HttpApi", "AWS::Serverless::LayerVersion"
 SHORTEST_SECONDS = 30
 _OF_FUNCTION = {"CodeUri", "Handler", "Runtime", "Architectures", "Layers", "MemorySize", "Timeout"}
@@ -44,7 +42,7 @@ def serving(local: Document) -> Document:
     behind = {name for name, held in _of_type(resources, FUNCTION).items() if held["Properties"]["Events"]}
     for api in _of_type(resources, HTTP_API).values():
         authorizers = api["Properties"].get("Auth", {}).get("Authorizers", {})
-        behind |= {function_referred_to(spec["FunctionArn"]) for spec in authorizers.values()}
+        behind |= {_referred_to(spec["FunctionArn"]) for spec in authorizers.values()}
     left_out = _of_type(resources, FUNCTION).keys() - behind
     return {**local, "Resources": {name: held for name, held in resources.items() if name not in left_out}}
 
@@ -77,10 +75,15 @@ def _declared(properties: Document) -> Document:
 def _api(resource: Document) -> Document:
     auth = resource["Properties"].get("Auth", {})
     authorizers = {
-        name: {**spec, "FunctionArn": {"Fn::GetAtt": [function_referred_to(spec["FunctionArn"]), "Arn"]}}
+        name: {**spec, "FunctionArn": {"Fn::GetAtt": [_referred_to(spec["FunctionArn"]), "Arn"]}}
         for name, spec in auth.get("Authorizers", {}).items()
     }
     return {"Type": HTTP_API, "Properties": {"Auth": {**auth, "Authorizers": authorizers}}}
+
+
+def _referred_to(arn: Document) -> str:
+    """The logical id in `!GetAtt Function.Arn` or `!Ref Function.Alias`."""
+    return str(arn["Fn::GetAtt"][0]) if "Fn::GetAtt" in arn else str(arn["Ref"]).partition(".")[0]
 
 
 def _layer(resource: Document) -> Document:
