@@ -82,8 +82,9 @@ def _api(resource: Document) -> Document:
 
 
 def _referred_to(arn: Document) -> str:
-    """The logical id in `!GetAtt Function.Arn` or `!Ref Function.Alias`."""
-    return str(arn["Fn::GetAtt"][0]) if "Fn::GetAtt" in arn else str(arn["Ref"]).partition(".")[0]
+    """The logical id in `!GetAtt Function.Arn`, `!Ref Function.Alias` or `!Sub "${Function.Arn}:alias"`."""
+    (named,) = arn.values()
+    return named[0] if isinstance(named, list) else str(named).removeprefix("${").partition(".")[0]
 
 
 def _layer(resource: Document) -> Document:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,18 @@ def test_sam_finds_every_function_and_has_time_to_start_it(local: Document) -> N
     (api,) = (held for held in local["Resources"].values() if held["Type"] == HTTP_API)
     authorizer = api["Properties"]["Auth"]["Authorizers"]["ApiKey"]
     assert authorizer["FunctionArn"] == {"Fn::GetAtt": ["AuthorizerFunction", "Arn"]}
+
+
+@pytest.mark.parametrize(
+    "arn", [{"Fn::GetAtt": ["Keeper", "Arn"]}, {"Ref": "Keeper.Alias"}, {"Fn::Sub": "${Keeper.Arn}:live"}]
+)
+def test_an_authorizer_is_found_however_it_is_referred_to(arn: dict[str, Any]) -> None:
+    api = {"Type": HTTP_API, "Properties": {"Auth": {"Authorizers": {"Key": {"FunctionArn": arn}}}}}
+    keeper = {"Type": FUNCTION, "Properties": {"Handler": "keeper.handler.lambda_handler"}}
+    served = serving(localised({"Resources": {"Api": api, "Keeper": keeper, "Other": keeper}}, {}, "x86_64"))
+    assert served["Resources"].keys() == {"Api", "Keeper"}
+    found = served["Resources"]["Api"]["Properties"]["Auth"]["Authorizers"]["Key"]["FunctionArn"]
+    assert found == {"Fn::GetAtt": ["Keeper", "Arn"]}
 
 
 def test_it_is_for_this_machine_and_needs_no_parameter(local: Document) -> None:
