@@ -10,21 +10,24 @@ UV := VIRTUAL_ENV=$(VENV) UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv
 .PHONY: help dev test lint clean
 
 help: ## This list
-	@echo 'make dev     run the whole scheduler here; options: make dev DEV_ARGS="--port 3100 --json"'
-	@echo 'make test    run every test;               options: make test PYTEST_ARGS="-k retry -x"'
-	@echo 'make test-localstack   the tests of AWS targets and alerts on LocalStack 4.14'
-	@echo 'make cost-docs   renew the outputs in docs/cost.md'
-	@echo 'make lint    ruff, mypy, import-linter, cfn-lint'
-	@echo 'make scan    checkov: what is deployed, against the known mistakes of infrastructure'
-	@echo 'make snapshot  write down what SAM makes of the template, for the test and the reviewer that compare it'
-	@echo 'make clean   remove the environment, the data and every cache'
-	@echo 'make engine  make sure that a Docker engine and docker compose answer; make lambda-base: that Lambda'"'"'s base image is there'
-	@echo 'make build   build layer and functions for Lambda, without a container; option: ARCH=x86_64 (default arm64)'
-	@echo 'make size    how large layer and functions are, and what takes their import'
-	@echo 'make bench-cold  cold starts under the runtime interface emulator, beside what they cannot do without'
-
-	@echo 'make self-hosted-env  write the secrets that docker compose up needs;   make test-selfhost  test it in containers'
-	@echo 'make engine  make sure that a Docker engine and docker compose are there, and Lambda'"'"'s base image'
+	@echo 'make dev              run the whole scheduler here; options: make dev DEV_ARGS="--port 3100 --json"'
+	@echo 'make sam              the API under sam local start-api; options: make sam SAM_ARGS="--port 3100"'
+	@echo 'make sam-down         end the stores that make sam left running'
+	@echo 'make self-hosted-env  write the secrets that docker compose up needs'
+	@echo 'make test             every test that needs no container; options: make test PYTEST_ARGS="-k retry -x"'
+	@echo 'make test-sam         build, functions and API in containers of SAM, and the compose files'
+	@echo 'make test-selfhost    the self-hosted system in its containers'
+	@echo 'make test-localstack  the tests of AWS targets and alerts on LocalStack 4.14'
+	@echo 'make lint             ruff, mypy, import-linter, cfn-lint'
+	@echo 'make scan             checkov: what is deployed, against the known mistakes of infrastructure'
+	@echo 'make snapshot         write down what SAM makes of the template, for the test and the reviewer that compare it'
+	@echo 'make cost-docs        renew the outputs in docs/cost.md'
+	@echo 'make build            layer and functions for Lambda, without a container; option: ARCH=x86_64 (default arm64)'
+	@echo 'make size             how large layer and functions are, and what takes their import'
+	@echo 'make bench-cold       cold starts under the runtime interface emulator, beside what they cannot do without'
+	@echo 'make engine           make sure that a Docker engine and docker compose answer'
+	@echo 'make lambda-base      make sure that the base image of Lambda is there'
+	@echo 'make clean            remove the environment, the data and every cache'
 
 dev: $(READY) ## Run the stack until Ctrl-C
 	@exec $(BIN)/python -m dev --end-with-parent $(DEV_ARGS)
@@ -98,6 +101,18 @@ $(SAM_READY): requirements/sam.txt | $(READY)
 	@$(BIN)/python -m venv --clear --without-pip $(SAM_HOME)
 	@UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1 $(BIN)/uv pip sync --quiet --python $(SAM_HOME)/bin/python --require-hashes requirements/sam.txt
 	@touch $@
+
+# The API in SAM's containers, the stores in compose's.
+.PHONY: sam sam-down test-sam
+
+sam: $(SAM_READY) ## Run the API under `sam local start-api`, with everything around it, until Ctrl-C
+	@exec $(BIN)/python -m dev.sam --end-with-parent $(SAM_ARGS)
+
+sam-down: $(READY) ## End the stores that `make sam` left running
+	@exec $(BIN)/python -m dev.sam --down $(SAM_ARGS)
+
+test-sam: engine $(SAM_READY) ## Test build, functions and API in SAM's containers, and the compose files
+	@exec $(BIN)/python -m pytest tests/sam -m sam -v --capture=tee-sys --durations=12 $(PYTEST_ARGS)
 
 # For a deploy; what runs here wants HOST_ARCH. SAM's own cache does not know that the layer is made from requirements and
 # migrations too, so it stays off: all of it takes ten seconds.
