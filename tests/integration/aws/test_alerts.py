@@ -14,7 +14,7 @@ from tests.builders import rows, seconds, store_jobs, store_merchant
 from tests.contexts import a_context
 from tests.emulators import Emulator, Queue, unique
 from tests.receivers import receiving
-from watcher import alerts, handler
+from watcher import handler
 
 MINUTE = seconds(60)
 
@@ -22,7 +22,6 @@ MINUTE = seconds(60)
 @pytest.fixture
 def subscriber(aws: Emulator) -> tuple[str, Queue]:
     """A topic's ARN, and a queue that hears what is published there."""
-    alerts._sns.cache_clear()  # it was made for another emulator
     queue, sns = aws.queue(), aws.client("sns")
     topic: str = sns.create_topic(Name=unique("alerts"))["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)
