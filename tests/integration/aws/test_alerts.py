@@ -14,7 +14,7 @@ from tests.builders import rows, seconds, store_jobs, store_merchant
 from tests.contexts import a_context
 from tests.emulators import Emulator, Queue, unique
 from tests.receivers import receiving
-from watcher import handler
+from watcher import alerts, handler
 
 MINUTE = seconds(60)
 
