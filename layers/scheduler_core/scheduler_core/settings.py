@@ -18,7 +18,7 @@ class _Settings(BaseModel):
     The library for this imports readers of files and command lines that no function has: a fifth of its cold start.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -314,7 +314,7 @@ def test_jobs_given_back_are_in_the_ready_set_for_the_successor(scene: Scene) ->
     [job] = scene.jobs("/slow/20")
     assert scene.invoke(seconds=7)["released"] == 1
     [(_, hinted)] = scene.queue.pop(utc_now(), executor="next", token="t", most=5).hints
-    assert hinted == job
+    assert hinted == job.hex
 
 
 def test_a_backlog_that_is_left_when_time_is_up_goes_to_a_successor(scene: Scene) -> None:

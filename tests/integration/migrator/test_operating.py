@@ -137,6 +137,7 @@ def test_over_the_wire_that_lambda_speaks(database_url: str, monkeypatch: pytest
     """boto3 here, the function in a process of its own there, whatever answers in between."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     with hosted_migrator() as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", endpoint)
         runner = CliRunner(env={"SCHEDULER_MIGRATOR_FUNCTION": FUNCTION.replace("scheduler-", ""), "COLUMNS": "100"})

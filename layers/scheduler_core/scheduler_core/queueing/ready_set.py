@@ -48,8 +48,8 @@ class Popped:
     """One answer of `pop`."""
 
     token: str
-    hints: list[tuple[UUID, UUID]]
-    """(merchant, job) pairs, at most as many as asked for."""
+    hints: list[tuple[str, str]]
+    """(merchant, job) pairs, 32 hex digits each, at most as many as asked for."""
     look_again_seconds: float | None
     """When there may be more to pop; None: nothing is known to come."""
     ready: int
@@ -180,7 +180,7 @@ class ReadySet:
             members, look_again_ms, ready, rebuild, more, unknown = self._pop(self._base, args, once=True)
         return Popped(
             token=token,
-            hints=[(UUID(hex=m[:32].decode()), UUID(hex=m[_JOB_HEX].decode())) for m in members],
+            hints=[(m[:32].decode(), m[_JOB_HEX].decode()) for m in members],
             look_again_seconds=None if look_again_ms < 0 else look_again_ms / 1_000,
             ready=ready,
             must_rebuild=bool(rebuild),
@@ -256,22 +256,19 @@ class ReadySet:
         with _translated():
             self._redis.pipeline(commands)
 
-    def hold(self, now: datetime, held: Iterable[tuple[UUID, UUID]], *, for_seconds: float) -> None:
-        """Keep places under concurrency limits for (merchant, job) pairs that are still being delivered."""
+    def hold(self, now: datetime, held: Iterable[tuple[str, str]], *, for_seconds: float) -> None:
+        """Keep places under concurrency limits for (merchant, job) pairs, in hex, that are still being delivered."""
         until = milliseconds(now) + for_seconds * 1_000
         with _translated():
             self._redis.pipeline(
-                [
-                    ("ZADD", f"{self._base}:held:{merchant_id.hex}", "XX", until, job_id.hex)
-                    for merchant_id, job_id in held
-                ]
+                [("ZADD", f"{self._base}:held:{merchant_hex}", "XX", until, job_hex) for merchant_hex, job_hex in held]
             )
 
-    def release(self, held: Iterable[tuple[UUID, UUID]]) -> None:
-        """Give places under concurrency limits back."""
+    def release(self, held: Iterable[tuple[str, str]]) -> None:
+        """Give places under concurrency limits back: (merchant, job) pairs, in hex."""
         with _translated():
             self._redis.pipeline(
-                [("ZREM", f"{self._base}:held:{merchant_id.hex}", job_id.hex) for merchant_id, job_id in held]
+                [("ZREM", f"{self._base}:held:{merchant_hex}", job_hex) for merchant_hex, job_hex in held]
             )
 
     def mark_filled(self, cursor: tuple[datetime, UUID] | None) -> None:

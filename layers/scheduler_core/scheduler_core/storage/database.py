@@ -60,6 +60,12 @@ class Database:
         )
 
     @contextmanager
+    def statement(self) -> Iterator[Connection[Row]]:
+        """A connection across merchants for one statement, a transaction of its own: one round trip, not three."""
+        with _translated():
+            yield self._alive()
+
+    @contextmanager
     def transaction(self) -> Iterator[Connection[Row]]:
         """A transaction across merchants; committed at the end, rolled back on any error."""
         with _translated():
