@@ -101,6 +101,8 @@ class ScalingSettings(_Settings):
 class InvocationSettings(AwsSettings):
     """How functions call one another."""
 
+    functions_endpoint: str | None = None
+    """Where our own functions are invoked, if not at Lambda's endpoint: Lambda targets of deliveries stay apart."""
     aws_endpoint_url_lambda: str | None = None
     executor_function: str = "executor"
     populator_function: str = "populator"
