@@ -155,7 +155,7 @@ def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str], defaults
     ttl = _resolved(identity.get("ReauthorizeEvery", _GATEWAY_AUTHORIZER_TTL), defaults)
     if ttl is None:
         raise TemplateError(f"authorizer {name}: ReauthorizeEvery is neither a number nor a parameter with a default")
-    referred = _function_referred_to(spec["FunctionArn"])
+    referred = function_referred_to(spec["FunctionArn"])
     return Authorizer(
         name=name,
         function=names.get(referred, referred),
@@ -164,11 +164,17 @@ def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str], defaults
     )
 
 
-def _function_referred_to(arn: dict[str, Any]) -> str:
-    """The logical id in `!GetAtt Function.Arn`, or the name in an ARN `...:function:${AWS::StackName}-name:alias`."""
-    if "Fn::Sub" in arn:
-        return str(arn["Fn::Sub"]).rpartition(":function:${AWS::StackName}-")[2].partition(":")[0]
-    return str(arn["Fn::GetAtt"][0])
+def function_referred_to(arn: dict[str, Any]) -> str:
+    """What a reference to a function says of it: its logical id or its short name.
+
+    The id in `!GetAtt Function.Arn`, `!Ref Function.Alias` and `!Sub "${Function.Arn}:alias"`, the name in
+    `!Sub "arn:...:function:${AWS::StackName}-name:alias"`.
+    """
+    (said,) = arn.values()
+    text = str(said[0] if isinstance(said, list) else said)
+    if ":function:${AWS::StackName}-" in text:
+        return text.rpartition(":function:${AWS::StackName}-")[2].partition(":")[0]
+    return text.removeprefix("${").partition(".")[0]
 
 
 def _rate(properties: dict[str, Any]) -> timedelta:

@@ -9,6 +9,8 @@ longer than Lambda to start a function.
 from collections.abc import Mapping
 from typing import Any
 
+from hosting.template import function_referred_to
+
 FUNCTION, HTTP_API, LAYER = "AWS::Serverless::Function", "AWS::Serverless::HttpApi", "AWS::Serverless::LayerVersion"
 SHORTEST_SECONDS = 30
 _OF_FUNCTION = {"CodeUri", "Handler", "Runtime", "Architectures", "Layers", "MemorySize", "Timeout"}
@@ -30,7 +32,7 @@ def localised(built: Document, variables: Mapping[str, str], architecture: str) 
         },
         "Resources": {
             **{name: _function(held, shared, variables) for name, held in _of_type(resources, FUNCTION).items()},
-            **{name: _api(held) for name, held in _of_type(resources, HTTP_API).items()},
+            **{name: _api(held, _names(resources)) for name, held in _of_type(resources, HTTP_API).items()},
             **{name: _layer(held) for name, held in _of_type(resources, LAYER).items()},
         },
     }
@@ -42,7 +44,7 @@ def serving(local: Document) -> Document:
     behind = {name for name, held in _of_type(resources, FUNCTION).items() if held["Properties"]["Events"]}
     for api in _of_type(resources, HTTP_API).values():
         authorizers = api["Properties"].get("Auth", {}).get("Authorizers", {})
-        behind |= {_referred_to(spec["FunctionArn"]) for spec in authorizers.values()}
+        behind |= {_referred_to(spec["FunctionArn"], _names(resources)) for spec in authorizers.values()}
     left_out = _of_type(resources, FUNCTION).keys() - behind
     return {**local, "Resources": {name: held for name, held in resources.items() if name not in left_out}}
 
@@ -72,19 +74,24 @@ def _declared(properties: Document) -> Document:
     return declared
 
 
-def _api(resource: Document) -> Document:
+def _api(resource: Document, names: Mapping[str, str]) -> Document:
     auth = resource["Properties"].get("Auth", {})
     authorizers = {
-        name: {**spec, "FunctionArn": {"Fn::GetAtt": [_referred_to(spec["FunctionArn"]), "Arn"]}}
+        name: {**spec, "FunctionArn": {"Fn::GetAtt": [_referred_to(spec["FunctionArn"], names), "Arn"]}}
         for name, spec in auth.get("Authorizers", {}).items()
     }
     return {"Type": HTTP_API, "Properties": {"Auth": {**auth, "Authorizers": authorizers}}}
 
 
-def _referred_to(arn: Document) -> str:
-    """The logical id in `!GetAtt Function.Arn`, `!Ref Function.Alias` or `!Sub "${Function.Arn}:alias"`."""
-    (named,) = arn.values()
-    return named[0] if isinstance(named, list) else str(named).removeprefix("${").partition(".")[0]
+def _referred_to(arn: Document, names: Mapping[str, str]) -> str:
+    """The logical id, for every way in which hosting.template finds the function; `names` are by logical id."""
+    referred = function_referred_to(arn)
+    return next((logical_id for logical_id, name in names.items() if name == referred), referred)
+
+
+def _names(resources: Mapping[str, Document]) -> dict[str, str]:
+    functions = _of_type(resources, FUNCTION)
+    return {logical_id: held["Properties"]["Handler"].split(".")[0] for logical_id, held in functions.items()}
 
 
 def _layer(resource: Document) -> Document:
