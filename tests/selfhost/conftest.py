@@ -5,6 +5,7 @@ pulled are replaced by stand-ins, which `containers/images.sh` says on its outpu
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from tests.contract.system import Caller, Echo
 from tests.selfhost.installation import ROOT, Installation, running
 
 _PATIENCE_SECONDS = 60.0
+
+# Whoever ends these tests ends their containers too.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

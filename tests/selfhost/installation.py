@@ -18,6 +18,8 @@ from hosting import web
 ROOT = Path(__file__).parents[2]
 FILES = ("docker-compose.yml", "tests/selfhost/compose.yml")
 SECONDS = 120.0
+STOP_SECONDS = 10
+"""What deliveries under way are given; long enough for the slowest that is to be finished."""
 _LONGEST_COMMAND_SECONDS = 600.0
 
 
@@ -126,6 +128,7 @@ def running(images: Mapping[str, str]) -> Iterator[Installation]:
             "SCHEDULER_ENV_FILE": os.devnull,
             "SIGNING_KEY": secrets.token_hex(32),
             "POSTGRES_PASSWORD": password,
+            "STOP_SECONDS": str(STOP_SECONDS),
             "GATEWAY_PUBLISH": f"127.0.0.1:{port}",
             "TEST_ECHO_PORT": str(echo_port),
             "TEST_POSTGRES_PORT": str(database_port),

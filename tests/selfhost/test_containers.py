@@ -43,9 +43,14 @@ def test_what_is_written_for_the_moment_cannot_be_run(installation: Installation
 
 
 def test_the_stores_have_no_way_out(installation: Installation) -> None:
-    assert installation.inside("redis", "cat /proc/net/route").stdout.count("\n") >= 2
-    routes = installation.inside("redis", "cat /proc/net/route").stdout.splitlines()[1:]
-    assert all(line.split()[1] != "00000000" for line in routes)  # no default route
+    def answers(address: str, port: int) -> bool:
+        # Redis' client is what every such image has; anything but a refusal or silence is an answer.
+        told = installation.inside("redis", f"timeout 5 redis-cli -h {address} -p {port} ping 2>&1")
+        return bool(told.stdout) and "Could not connect" not in told.stdout
+
+    (deliveries,) = installation.inspect("echo")["NetworkSettings"]["Networks"].values()
+    assert answers("gateway", 3000)
+    assert not answers(deliveries["IPAddress"], 3001)
 
 
 def test_the_image_holds_neither_tests_nor_tools_nor_secrets(installation: Installation) -> None:
