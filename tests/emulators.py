@@ -4,8 +4,9 @@ Every test that takes `emulator` (or `aws`) is one source for both: `make test` 
 on LocalStack. Nothing is skipped in silence: what each can do is said in CAN, and
 tests/integration/aws/test_emulators.py asserts that it is so, in both directions.
 
-- LocalStack runs no Lambda here: it wants an image from a registry and an init binary for it. A function that is
-  created there ends as `Failed`, and invoking it is a conflict. Targets and invocations of Lambda are tested on moto.
+- LocalStack runs no Lambda here: it wants Docker, an image from a registry and an init binary for it, and
+  dev/local_aws.py lets it have none of them. A function that is created there ends as `Failed`, and invoking it is a
+  conflict. Targets and invocations of Lambda are tested on moto.
 - LocalStack's edition without an account knows no permissions; moto does, once it is asked to (`Emulator.permissions`).
 - moto breaks over an event whose detail is no object (500); LocalStack refuses it as EventBridge does.
 - Neither throttles: what a throttled call looks like on the wire is played by a receiver in tests/integration/delivery.
