@@ -12,7 +12,7 @@ from typing import Any
 from hosting.template import function_referred_to
 
 FUNCTION, HTTP_API, LAYER = "AWS::Serverless::Function", "AWS::Serverless::HttpApi", "AWS::Serverless::LayerVersion"
-SHORTEST_SECONDS = 30
+SHORTEST_SECONDS = 120
 _OF_FUNCTION = {"CodeUri", "Handler", "Runtime", "Architectures", "Layers", "MemorySize", "Timeout"}
 _OF_LAYER = {"ContentUri", "CompatibleRuntimes", "LayerName"}
 
