@@ -24,7 +24,7 @@ HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
     "recurrence": recurrence.lambda_handler,
     "watcher": watcher.lambda_handler,
 }
-MOST_STATEMENTS = {"executor": 0, "populator": 1, "recurrence": 1, "watcher": 10}
+MOST_STATEMENTS = {"executor": 0, "populator": 1, "recurrence": 1, "watcher": 11}
 MOST_ROUND_TRIPS = {"executor": 1, "populator": 5, "recurrence": 0, "watcher": 1}
 """To PostgreSQL and to Redis. A transaction adds its BEGIN and COMMIT, an executor's new connection a script's text."""
 
