@@ -139,10 +139,7 @@ def test_an_alert_goes_to_its_topic_once_that_answers(
 
 def topic_with_inbox(url: str) -> tuple[str, Callable[[], list[dict[str, Any]]]]:
     """A topic's ARN, and what came to it."""
-    sns, sqs = (
-        boto3.client(name, region_name="eu-west-3", endpoint_url=url)  # type: ignore[call-overload]
-        for name in ("sns", "sqs")
-    )
+    sns, sqs = (boto3.client(name, region_name="eu-west-3", endpoint_url=url) for name in ("sns", "sqs"))
     topic = sns.create_topic(Name="alerts")["TopicArn"]
     queue = sqs.create_queue(QueueName="alerts")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
