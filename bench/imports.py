@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 STATEMENTS: Final[Mapping[str, str]] = {
-    "hiredis": "import hiredis",
     "powertools": "from aws_lambda_powertools import Logger",
     "powertools.event_handler": (
         "from aws_lambda_powertools.event_handler import APIGatewayHttpResolver; "
@@ -20,28 +19,27 @@ STATEMENTS: Final[Mapping[str, str]] = {
     "psycopg": "import psycopg",
     "pycurl": "import pycurl",
     "pydantic": "from pydantic import BaseModel, Field, SecretStr",
+    "pydantic_settings": "from pydantic_settings import BaseSettings",
+    "redis": "import redis",
 }
 """Bare imports by name, as narrow as they are used."""
 
-_STORES: Final = ("powertools", "pydantic", "psycopg")
+_STORES: Final = ("powertools", "pydantic", "pydantic_settings", "psycopg")
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "api": (*_STORES, "powertools.event_handler"),
     "authorizer": _STORES,
-    "executor": (*_STORES, "hiredis", "pycurl"),
+    "executor": (*_STORES, "redis", "pycurl"),
     "migrator": _STORES,
-    "populator": (*_STORES, "hiredis", "pycurl"),
-    "recurrence": (*_STORES, "hiredis", "pycurl"),
-    "watcher": (*_STORES, "hiredis", "pycurl"),
+    "populator": (*_STORES, "redis", "pycurl"),
+    "recurrence": (*_STORES, "redis", "pycurl"),
+    "watcher": (*_STORES, "redis", "pycurl"),
 }
 """For each function the names of the imports that it cannot do without."""
 
 UNUSED: Final = (
-    "redis",
     "boto3",
     "botocore.session",
     "croniter",
-    "pydantic_settings",
-    "dotenv",
     "aiohttp",
     "httpx",
     "requests",

@@ -18,6 +18,14 @@ from psycopg import sql
 from dev import processes
 from dev.postgres import PostgresServer
 from dev.redis import RedisServer
+from tests.emulators import (  # noqa: F401 - fixtures for every test
+    aws,
+    aws_on_localstack,
+    aws_on_moto,
+    emulator,
+    localstack_server,
+    moto_server,
+)
 from tests.secret_store import SecretStore, keeping_secrets
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,12 @@ from scheduler_core.storage.database import Database, Role
 
 
 def admit(settings: ExecutorSettings, queue: ReadySet, *, executor: str, reason: str, now: datetime) -> Arrival:
-    """Count `executor` as awake, or say why it is not needed. With Redis away PostgreSQL is asked what waits (I1)."""
+    """Count `executor` as awake, or say why it is not needed. With Redis away PostgreSQL is asked what waits (I1).
+
+    One that is to stay is needed without a question; its first pop counts it as awake.
+    """
+    if reason == "stay":
+        return Arrival.NEEDED
     try:
         if reason == "unannounced":
             queue.mark_incomplete()

@@ -90,9 +90,14 @@ class Executor:
         self._done: list[str] = []
         self._worked_at = monotonic()
         self._sees_more = False
+        self._stay = False
 
-    def run(self, must_stop: Callable[[], bool], report: Report) -> None:
-        """Work until there is nothing to do for a while, or `must_stop` says so. A store that is away is waited for."""
+    def run(self, must_stop: Callable[[], bool], report: Report, *, stay: bool = False) -> None:
+        """Work until there is nothing to do for a while, or `must_stop` says so. A store that is away is waited for.
+
+        `stay`: only `must_stop` ends it, for where nobody could wake another one.
+        """
+        self._stay = stay
         self._worked_at = (
             monotonic() - self._idle_seconds
         )  # with nothing at hand at the start there is nothing to stay for
@@ -216,7 +221,7 @@ class Executor:
     def _rest(self, now: datetime, popped: Popped) -> bool:
         """Sleep until something may be due; True: there is nothing to wait for, and this executor has left."""
         idle = monotonic() - self._worked_at >= self._idle_seconds
-        if idle and not len(self._roster) and self._leaves(now):
+        if idle and not self._stay and not len(self._roster) and self._leaves(now):
             return True
         wait = 1.0 if popped.look_again_seconds is None else popped.look_again_seconds
         if popped.look_again_seconds is None and not idle:

@@ -1,11 +1,7 @@
 """Delivers what is due: once a minute, and when the API or the populator asks; until there is nothing to do."""
 
 import random
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -17,6 +13,7 @@ from executor.admission import admit
 from executor.crew import Crew
 from executor.executor import Report
 from executor.settings import ExecutorSettings
+from executor.stopping import stop_request
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
 from scheduler_core.domain.outcomes import released
@@ -43,23 +40,22 @@ def _settings() -> ExecutorSettings:
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers the invocation's report: `popped`, `claimed`, `released`, `reason`, `more`."""
     settings, report, executor_id = _settings(), Report(), uuid4()
+    reason = str(event.get("reason", "tick"))
     with ReadySet.connect(settings) as queue:
-        arrival = admit(
-            settings, queue, executor=str(executor_id), reason=str(event.get("reason", "tick")), now=utc_now()
-        )
+        arrival = admit(settings, queue, executor=str(executor_id), reason=reason, now=utc_now())
         if arrival is not Arrival.NEEDED:
             report.reason = _TURNED_AWAY[arrival]
             return report.as_dict()
         remaining = _remaining_seconds(context)
         drain = min(settings.drain_seconds, remaining() / 2)
         with (
-            _stop_signal() as stopped,
+            stop_request(settings.stop_seconds) as stopped,
             Crew(settings, queue, executor_id=executor_id, clock=utc_now, jitter=random.random) as crew,
         ):
-            crew.executor.run(lambda: stopped.is_set() or remaining() < drain, report)
+            crew.executor.run(lambda: stopped.is_set() or remaining() < drain, report, stay=reason == "stay")
             if report.more and not stopped.is_set():
                 crew.hand_over()
-            crew.drain(lambda: not stopped.is_set() and remaining() > LAST_SECONDS)
+            crew.drain(lambda: not stopped.is_over() and remaining() > LAST_SECONDS)
             report.released = crew.release(_time_is_up)
             if report.released and not stopped.is_set():
                 crew.hand_over()
@@ -72,17 +68,3 @@ def _remaining_seconds(context: LambdaContext) -> Any:
 
 def _time_is_up(now: datetime, job: ClaimedJob) -> AttemptRecord:
     return released(now, job, "its executor's time was up")
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets: a process that is told to go finishes what it holds."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -48,7 +48,7 @@ class Populator:
         more = executors_to_invoke(
             depth.due, depth.executors, per_executor=self._settings.jobs_per_executor, most=self._settings.max_executors
         )
-        if refill.must_invoke:
+        if refill.must_invoke and not depth.executors:  # unless one has come since
             more = max(more, 1)
         return Tick(
             announced=refill.announced,

@@ -47,7 +47,7 @@ def resting(stack: StackProcess) -> Iterator[StackProcess]:
 @pytest.fixture
 def api(stack: StackProcess) -> Iterator[httpx.Client]:
     with httpx.Client(
-        base_url=stack.address.url, headers={"x-api-key": stack.address.key}, timeout=20, trust_env=False
+        base_url=stack.address.url, headers={"x-api-key": stack.facts["api_key"]}, timeout=20, trust_env=False
     ) as client:
         client.get("/jobs")  # the API's own cold start is not what is measured
         yield client

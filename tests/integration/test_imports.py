@@ -15,8 +15,8 @@ def test_every_function_says_what_it_needs() -> None:
 def test_nothing_is_imported_at_start_that_the_function_does_not_use(function: str) -> None:
     loaded = modules_of(function)
     assert sorted(loaded.intersection(UNUSED)) == []
-    drivers = {name for name in ("hiredis", "psycopg", "pycurl") if name in loaded}
-    assert drivers == {name for name in ("hiredis", "psycopg", "pycurl") if name in NEEDED[function]}
+    drivers = {name for name in ("redis", "psycopg", "pycurl") if name in loaded}
+    assert drivers == {name for name in ("redis", "psycopg", "pycurl") if name in NEEDED[function]}
     assert ("aws_lambda_powertools.event_handler" in loaded) == (function == "api")
 
 

@@ -1,30 +1,19 @@
 """Settings from environment variables; each function composes the mixins it needs. `.env.example` documents them."""
 
-import os
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
 SIGNING_KEY_CHARACTERS: Final = 32
 """The fewest characters of an installation's key."""
 
 
-class _Settings(BaseModel):
-    """Fields that are not given come from the environment: a variable of the field's name in capitals, if not empty.
-
-    The library for this imports readers of files and command lines that no function has: a fifth of its cold start.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_environment(cls, given: Any) -> Any:
-        found = {name: value for name in cls.model_fields if (value := os.environ.get(name.upper()))}
-        return found | given if isinstance(given, dict) else given
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
 
 def _given_or_kept[S: _Settings](settings: S, value: str, arn: str) -> S:
@@ -101,6 +90,8 @@ class ScalingSettings(_Settings):
 class InvocationSettings(AwsSettings):
     """How functions call one another."""
 
+    functions_endpoint: str | None = None
+    """Where our own functions are invoked, if not at Lambda's endpoint: Lambda targets of deliveries stay apart."""
     aws_endpoint_url_lambda: str | None = None
     executor_function: str = "executor"
     populator_function: str = "populator"
@@ -110,7 +101,7 @@ class InvocationSettings(AwsSettings):
 class TargetSettings(_Settings):
     """Where deliveries may go."""
 
-    allowed_target_networks: tuple[Network, ...] = ()
+    allowed_target_networks: Annotated[tuple[Network, ...], NoDecode] = ()
     """Private ranges that deliveries may reach all the same, as CIDRs separated by commas."""
 
     @field_validator("allowed_target_networks", mode="before")

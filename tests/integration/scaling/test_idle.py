@@ -6,12 +6,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from redis.connection import AbstractConnection
 
 from executor import handler as executor
 from populator import handler as populator
 from recurrence import handler as recurrence
 from scheduler_core.clock import monotonic, utc_now
-from scheduler_core.queueing.redis_client import Connection
 from tests.builders import seconds, store_jobs, store_merchant
 from tests.contexts import a_context
 from tests.receivers import Receiver, receiving
@@ -70,19 +70,18 @@ def environment(
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     found = Asked()
-    execute, call = psycopg.Cursor.execute, Connection.call
+    execute, send = psycopg.Cursor.execute, AbstractConnection.send_packed_command
 
     def executing(self: Any, query: Any, *args: Any, **more: Any) -> Any:
         found.statements.append(str(query))
         return execute(self, query, *args, **more)
 
-    def calling(self: Connection, commands: Sequence[Any]) -> list[Any]:
-        if commands:
-            found.round_trips.append(commands)
-        return call(self, commands)
+    def sending(self: AbstractConnection, command: Any, check_health: bool = True) -> None:
+        found.round_trips.append(command)
+        send(self, command, check_health)  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(psycopg.Cursor, "execute", executing)
-    monkeypatch.setattr(Connection, "call", calling)
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", sending)
     return found
 
 

@@ -167,6 +167,33 @@ def test_the_watchers_looks_read_an_index(
     assert max(node["Actual Rows"] for node in found) <= 100
 
 
+@pytest.mark.parametrize("generic", [False, True])
+@pytest.mark.parametrize(
+    ("name", "parameters", "read"),
+    [
+        ("throughput_of_a_minute_across_merchants", {"minute": NOW}, 200),
+        ("dead_letters_across_merchants", {"since": NOW, "until": NOW + timedelta(minutes=2), "most": 100}, 400),
+    ],
+)
+def test_rates_are_read_for_their_minutes_only(
+    database_url: str, name: str, parameters: dict[str, Any], read: int, generic: bool
+) -> None:
+    """Three hours of 200 merchants are stored: what a look costs depends on what one minute holds."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO throughput (merchant_id, minute, executor_id, completed, failed) "
+            "SELECT gen_random_uuid(), %s::timestamptz + n %% 180 * interval '1 minute', gen_random_uuid(), 3, 1 "
+            "FROM generate_series(1, 36000) n",
+            (NOW - timedelta(minutes=90),),
+        )
+        connection.execute("VACUUM ANALYZE throughput")
+        found = explain(connection, "upkeep", name, parameters, generic=generic)
+    scans = [node for node in found if "Scan" in node["Node Type"]]
+    assert any(node.get("Index Name") == "throughput_by_age" for node in scans)
+    assert not [node for node in scans if node["Node Type"] == "Seq Scan"]
+    assert max(node["Actual Rows"] for node in scans) <= read
+
+
 def test_every_worker_statement_says_that_it_crosses_merchants_or_is_given_them() -> None:
     claims = Queries("claims")
     for name in claims.names():

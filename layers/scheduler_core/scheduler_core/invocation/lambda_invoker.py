@@ -28,7 +28,7 @@ class LambdaInvoker:
         self._caller = SignedCaller(
             "lambda",
             region=settings.aws_region,
-            endpoint=settings.aws_endpoint_url_lambda,
+            endpoint=settings.functions_endpoint or settings.aws_endpoint_url_lambda,
             seconds=timeout_ms / 1_000,
         )
 
