@@ -13,7 +13,8 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -21,7 +22,7 @@ from uuid import uuid4
 from bench.artifacts import ROOT, Artifacts, build, host_architecture
 from bench.first_events import FIRST_EVENTS, Producer, is_good
 from bench.footprint import ImportTimes, parse_import_times
-from bench.imports import MOST_RATIO, handler_statement, needed_statement
+from bench.imports import MOST_RATIO, NEEDED, STATEMENTS, handler_statement, needed_statement
 from cli.exits import CommandError, ExitCode
 from dev.demo import prepare
 from dev.postgres import PostgresServer
@@ -35,22 +36,31 @@ _IN_LAMBDA: Final = Path(__file__).with_name("in_lambda")
 _PYTHONPATH: Final = "/var/task:/opt/python/lib/python3.12/site-packages:/opt/python:/var/runtime"
 _NOBODY_LISTENS: Final = f"http://{LOOPBACK}:9"
 _IMAGE_SECONDS: Final = 600.0
+_LEAST_TIMEOUT_SECONDS: Final = 60
+"""The emulator counts the environment's start too, which a busy machine draws out."""
+_EMULATOR: Final = "/bench/aws-lambda-rie"
+_FIGURES: Final = ("import_ms", "import_cpu_ms", "request_ms", "answered_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColdStart:
-    """One function's start, as medians in milliseconds. Bare and whole imports took turns in one container."""
+    """One function's start, as medians in milliseconds."""
 
     function: str
     samples: int
-    bare_ms: float
+    needed_ms: float
+    """The sum of the bare imports that it cannot do without, each in an environment of its own."""
+    together_ms: float
+    """The same imports in one environment, where what they share is loaded once."""
     import_ms: float
     request_ms: float
     """The handler's first answer, connections included."""
     answered_ms: float
     """From the emulator's start to that answer, Python's own start included."""
     ratio: float
-    """The whole import by the bare ones, in processor time: what else this machine does is not the function's fault."""
+    """The whole import by `needed`, in processor time: what else this machine does is not the function's fault."""
+    together_ratio: float
+    """The whole import by `together`, in processor time; the two took turns."""
     imports: ImportTimes
 
     @property
@@ -58,16 +68,22 @@ class ColdStart:
         return self.ratio > MOST_RATIO
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "function": self.function,
-            "samples": self.samples,
-            "bare_ms": round(self.bare_ms, 1),
-            "import_ms": round(self.import_ms, 1),
-            "ratio": round(self.ratio, 3),
-            "request_ms": round(self.request_ms, 1),
-            "answered_ms": round(self.answered_ms, 1),
-            "biggest_imports": dict(self.imports.packages[:5]),
-        }
+        told = asdict(self) | {"biggest_imports": dict(self.imports.packages[:5])}
+        del told["imports"]
+        return {name: round(value, 3) if isinstance(value, float) else value for name, value in told.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    """What one environment imports, and the handler that it then calls."""
+
+    kind: str
+    statement: str
+    handler: str = ""
+
+
+type _Medians = Mapping[str, Mapping[str, float]]
+"""By kind of start: `import_ms`, `import_cpu_ms`, `request_ms`, `answered_ms`."""
 
 
 def measure(functions: Sequence[str], samples: int, progress: Callable[[str, int], None]) -> Iterator[ColdStart]:
@@ -76,7 +92,7 @@ def measure(functions: Sequence[str], samples: int, progress: Callable[[str, int
     Raises CommandError where something is missing or a function does not answer. Servers, containers and files are
     gone afterwards, however it ends.
     """
-    image, emulator = _image(), _emulator()
+    bench = _Bench(image=_image(), emulator=_emulator(), samples=samples)
     template = read_template(ROOT / "template.yaml")
     with tempfile.TemporaryDirectory(prefix="task-scheduler-cold-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -84,99 +100,133 @@ def measure(functions: Sequence[str], samples: int, progress: Callable[[str, int
         progress("building", 0)
         artifacts = build(folder / "build", host_architecture())
         with _stores(folder) as (environment, producer):
-            for function in functions:
-                lines = _run(
-                    image, emulator, artifacts, template.function(function), environment, samples,
-                    FIRST_EVENTS[function](producer, utc_now()),
-                )  # fmt: skip
-                yield _judged(function, lines, progress)
+            names = sorted({each for function in functions for each in NEEDED[function]})
+            starts = [_Start(kind=each, statement=STATEMENTS[each]) for each in names]
+            first = template.function(functions[0])
+            single, _ = bench.run(artifacts, first, starts, {}, {}, lambda _: progress("bare imports", 0))
+            for each in functions:
+                function = template.function(each)
+                starts = [
+                    _Start(kind="together", statement=needed_statement(each)),
+                    _Start(kind="whole", statement=handler_statement(each), handler=function.handler),
+                ]
+                event = FIRST_EVENTS[each](producer, utc_now())
+                took = partial(progress, each)
+                medians, imports = bench.run(artifacts, function, starts, environment, event, took)
+                yield _judged(each, samples, single, medians, imports)
 
 
-def _judged(function: str, lines: Iterator[dict[str, Any]], progress: Callable[[str, int], None]) -> ColdStart:
-    kept: dict[str, list[dict[str, Any]]] = {"bare": [], "whole": []}
-    told = ""
-    for line in lines:
-        if line["kind"] == "importtime":
-            told = line["told"]
-            continue
-        if line["kind"] == "whole" and not is_good(function, line["answer"]):
-            raise CommandError(ExitCode.FAILED, f"{function} did not do what it was asked.", json.dumps(line["answer"]))
-        if line["sample"] >= 0:
-            kept[line["kind"]].append(line)
-        progress(function, len(kept["whole"]))
-    medians = {
-        kind: {
-            name: statistics.median(each[name] for each in found)
-            for name in ("import_ms", "import_cpu_ms", "request_ms", "answered_ms")
-        }
-        for kind, found in kept.items()
-    }
+def _judged(function: str, samples: int, single: _Medians, medians: _Medians, imports: ImportTimes) -> ColdStart:
+    whole, together = medians["whole"], medians["together"]
     return ColdStart(
         function=function,
-        samples=len(kept["whole"]),
-        bare_ms=medians["bare"]["import_ms"],
-        import_ms=medians["whole"]["import_ms"],
-        request_ms=medians["whole"]["request_ms"],
-        answered_ms=medians["whole"]["answered_ms"],
-        ratio=medians["whole"]["import_cpu_ms"] / medians["bare"]["import_cpu_ms"],
-        imports=parse_import_times(told),
+        samples=samples,
+        needed_ms=sum(single[name]["import_ms"] for name in NEEDED[function]),
+        together_ms=together["import_ms"],
+        import_ms=whole["import_ms"],
+        request_ms=whole["request_ms"],
+        answered_ms=whole["answered_ms"],
+        ratio=whole["import_cpu_ms"] / sum(single[name]["import_cpu_ms"] for name in NEEDED[function]),
+        together_ratio=whole["import_cpu_ms"] / together["import_cpu_ms"],
+        imports=imports,
     )
 
 
-def _run(
-    image: str,
-    emulator: Path,
-    artifacts: Artifacts,
-    function: Function,
-    stores: Mapping[str, str],
-    samples: int,
-    event: Mapping[str, Any],
-) -> Iterator[dict[str, Any]]:
-    task = artifacts.function(function.name)
-    shutil.copy2(_IN_LAMBDA / "lambda_probe.py", task)
-    plan = {
-        "samples": samples,
-        "needed": needed_statement(function.name),
-        "whole": handler_statement(function.name),
-        "handler": function.handler,
-        "event": event,
-    }
-    given = {name: value for name, value in function.environment.items() if value is not None}
-    environment = {
-        **given,
-        **stores,
-        "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout_seconds),
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
-        "PYTHONPATH": _PYTHONPATH,
-        "PLAN": json.dumps(plan),
-    }
-    mounts = {artifacts.layer: "/opt", task: "/var/task", _IN_LAMBDA: "/probe", emulator: "/bench/aws-lambda-rie"}
-    name = f"task-scheduler-cold-{uuid4().hex[:12]}"
-    program = [
-        # The host's network: the stores listen on its loopback, and so do the emulator and whoever asks it.
-        *("docker", "run", "--rm", "--name", name, "--network", "host"),
-        *(part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}:ro")),
-        *(part for variable in environment for part in ("--env", variable)),
-        *("--entrypoint", "/var/lang/bin/python3.12", image, "/probe/emulate.py"),
-    ]
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(  # noqa: S603 - docker, with arguments of our own
-            program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
-            env={**os.environ, **environment}, start_new_session=True,
-        )  # fmt: skip
-        try:
-            assert process.stdout is not None  # noqa: S101 - opened as a pipe above
-            yield from map(json.loads, process.stdout)
-            if process.wait():
-                errors.seek(0)
-                told = "\n".join(errors.read().splitlines()[-12:])
-                raise CommandError(ExitCode.FAILED, f"{function.name} does not start in {image}.", told or None)
-        finally:
-            if process.poll() is None:
-                _docker("rm", "--force", name)
-            process.stdout and process.stdout.close()
-            process.wait()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """Lambda's image, the emulator, and how many starts of each kind are wanted."""
+
+    image: str
+    emulator: Path
+    samples: int
+
+    def run(
+        self,
+        artifacts: Artifacts,
+        function: Function,
+        starts: Sequence[_Start],
+        stores: Mapping[str, str],
+        event: Mapping[str, Any],
+        progress: Callable[[int], None],
+    ) -> tuple[_Medians, ImportTimes]:
+        """All starts in one container; medians by kind, and the imports of the last kind. Raises CommandError."""
+        kept: dict[str, list[dict[str, Any]]] = {start.kind: [] for start in starts}
+        told = ""
+        for line in self._lines(artifacts, function, starts, stores, event):
+            if line["kind"] == "importtime":
+                told = line["told"]
+                continue
+            if line["kind"] == "whole" and not is_good(function.name, line["answer"]):
+                title = f"{function.name} did not do what it was asked."
+                raise CommandError(ExitCode.FAILED, title, json.dumps(line["answer"]))
+            if line["sample"] >= 0:
+                kept[line["kind"]].append(line)
+            progress(len(kept[starts[-1].kind]))
+        medians = {
+            kind: {name: statistics.median(each[name] for each in found) for name in _FIGURES}
+            for kind, found in kept.items()
+        }
+        return medians, parse_import_times(told)
+
+    def _lines(
+        self,
+        artifacts: Artifacts,
+        function: Function,
+        starts: Sequence[_Start],
+        stores: Mapping[str, str],
+        event: Mapping[str, Any],
+    ) -> Iterator[dict[str, Any]]:
+        task = artifacts.function(function.name)
+        shutil.copy2(_IN_LAMBDA / "lambda_probe.py", task)
+        plan = {
+            "samples": self.samples,
+            "starts": [asdict(start) for start in starts],
+            "event": event,
+            "listed": starts[-1].statement,
+        }
+        given = {name: value for name, value in function.environment.items() if value is not None}
+        environment = {
+            **given,
+            **stores,
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(max(function.timeout_seconds, _LEAST_TIMEOUT_SECONDS)),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+            "PYTHONPATH": _PYTHONPATH,
+            "PLAN": json.dumps(plan),
+        }
+        mounts = {artifacts.layer: "/opt", task: "/var/task", _IN_LAMBDA: "/probe", self.emulator: _EMULATOR}
+        name = f"task-scheduler-cold-{uuid4().hex[:12]}"
+        program = [
+            # The host's network: the stores listen on its loopback, and so do the emulator and whoever asks it.
+            *("docker", "run", "--rm", "--name", name, "--network", "host"),
+            *(part for source, target in mounts.items() for part in ("--volume", f"{source}:{target}:ro")),
+            *(part for variable in environment for part in ("--env", variable)),
+            *("--entrypoint", "/var/lang/bin/python3.12", self.image, "/probe/emulate.py"),
+        ]
+        with tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(  # noqa: S603 - docker, with arguments of our own
+                program,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, **environment},
+                start_new_session=True,  # a Ctrl-C is for the benchmark, which removes the container itself
+            )
+            try:
+                assert process.stdout is not None  # noqa: S101 - opened as a pipe above
+                yield from map(json.loads, process.stdout)
+                if process.wait():
+                    errors.seek(0)
+                    told = "\n".join(errors.read().splitlines()[-12:])
+                    title = f"{function.name} does not start in {self.image}."
+                    raise CommandError(ExitCode.FAILED, title, told or None)
+            finally:
+                if process.poll() is None:
+                    _remove(name)
+                if process.stdout is not None:
+                    process.stdout.close()
+                process.wait()
 
 
 @contextlib.contextmanager
@@ -233,5 +283,6 @@ def _emulator() -> Path:
     )
 
 
-def _docker(*arguments: str) -> None:
-    subprocess.run(["docker", *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603, S607
+def _remove(container: str) -> None:
+    command = ["docker", "rm", "--force", container]
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 - ours, by its name

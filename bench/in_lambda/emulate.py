@@ -1,9 +1,9 @@
 """The main program of a container made from Lambda's image: cold starts under the runtime interface emulator.
 
-Reads a plan from PLAN (JSON): `samples`, `needed` (the bare imports), `whole` (the handler's import), `handler` and
-`event`. Each sample is an emulator of its own and so a new environment; bare and whole imports take turns, so that
-whatever else the machine does meets both alike. Writes a JSON line for each sample, and at the end what `-X importtime`
-says.
+Reads a plan from PLAN (JSON): `samples`, `starts` (each with `kind`, `statement` to import, and perhaps a `handler` to
+call), `event`, and `listed`, a statement to list the imports of. Each sample is an emulator of its own and so a new
+environment; the starts take turns, so that whatever else the machine does meets all of them alike. Writes a JSON line
+for each sample, and at the end what `-X importtime` says of `listed`.
 """
 
 import json
@@ -26,21 +26,22 @@ def main() -> None:
     """Run the plan."""
     plan = json.loads(os.environ["PLAN"])
     for number in range(-1, plan["samples"]):  # the first of each reads files from disk and is not counted
-        for kind in ("bare", "whole"):
-            told = {"sample": number, "kind": kind, **_cold_start(plan, kind)}
+        for start in plan["starts"]:
+            told = {"sample": number, "kind": start["kind"], **_cold_start(start, plan["event"])}
             sys.stdout.write(json.dumps(told) + "\n")
             sys.stdout.flush()
-    command = [PYTHON, "-X", "importtime", "-c", plan["whole"]]
+    command = [PYTHON, "-X", "importtime", "-c", plan["listed"]]
     listed = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - as the plan says
     sys.stdout.write(json.dumps({"kind": "importtime", "told": listed.stderr}) + "\n")
 
 
-def _cold_start(plan: dict[str, Any], kind: str) -> dict[str, Any]:
-    whole = kind == "whole"
-    environment = {**os.environ, "PROBE_STATEMENT": plan["whole"] if whole else plan["needed"]}
-    environment.pop("PLAN")
-    if whole:
-        environment["PROBE_HANDLER"] = plan["handler"]
+def _cold_start(start: dict[str, str], event: Any) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        "PROBE_STATEMENT": start["statement"],
+        "PROBE_HANDLER": start.get("handler", ""),
+        "PLAN": "",
+    }
     port, inner = _free_port(), _free_port()
     command = [
         *(EMULATOR, "--log-level", "error"),
@@ -53,7 +54,7 @@ def _cold_start(plan: dict[str, Any], kind: str) -> dict[str, Any]:
         command, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=sys.stderr
     )
     try:
-        answer = _invoke(emulator, port, plan["event"], began + PATIENCE_SECONDS)
+        answer = _invoke(emulator, port, event, began + PATIENCE_SECONDS)
     finally:
         emulator.terminate()
         try:
@@ -62,7 +63,7 @@ def _cold_start(plan: dict[str, Any], kind: str) -> dict[str, Any]:
             emulator.kill()
             emulator.wait()
     if "import_ms" not in answer:
-        raise SystemExit(f"{kind}: {json.dumps(answer)}")
+        raise SystemExit(f"{start['kind']}: {json.dumps(answer)}")
     return {"answered_ms": (answer.pop("at") - began) * 1_000, **answer}
 
 
@@ -74,8 +75,12 @@ def _invoke(emulator: subprocess.Popen[bytes], port: int, event: Any, deadline: 
             raise SystemExit("the runtime interface emulator does not start")
         time.sleep(0.002)
     with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:  # noqa: S310 - loopback
-        answer = json.load(response)
-    return {**answer, "at": time.perf_counter()}
+        body = response.read()
+    at = time.perf_counter()
+    try:
+        return {**json.loads(body), "at": at}
+    except (TypeError, ValueError):
+        raise SystemExit(f"the function's answer is {body[:500]!r}") from None
 
 
 def _answers(port: int) -> bool:

@@ -56,7 +56,7 @@ def cold(
     """Start each function anew under the runtime interface emulator, beside the bare imports it cannot do without.
 
     Needs Docker and SAM CLI: `make bench-cold` sees to both. PostgreSQL and Redis are made for the run. Exit code 1
-    where a function's import takes more than 1.25 times the processor time of the bare ones.
+    where a function's import takes more than 1.25 times the processor time of the bare ones, each alone.
     """
     from bench.imports import MOST_RATIO, NEEDED
     from cli.benching import cold_starts
@@ -94,12 +94,13 @@ def _footprint(answer: dict[str, Any]) -> RenderableType:
 
 
 def _cold(answer: list[dict[str, Any]]) -> RenderableType:
-    starts = views.grid("FUNCTION", "BARE", "IMPORT", "RATIO", "REQUEST", "IN ALL")
+    starts = views.grid("FUNCTION", "NEEDED", "IMPORT", "RATIO", "TOGETHER", "RATIO", "REQUEST", "IN ALL")
     for each in answer:
-        bare, whole, request, total = (
-            f"{each[name]:,.0f} ms" for name in ("bare_ms", "import_ms", "request_ms", "answered_ms")
+        needed, whole, together, request, total = (
+            f"{each[name]:,.0f} ms" for name in ("needed_ms", "import_ms", "together_ms", "request_ms", "answered_ms")
         )
-        starts.add_row(each["function"], bare, whole, f"{each['ratio']:.2f}", request, total)
+        ratios = (f"{each['ratio']:.2f}", f"{each['together_ratio']:.2f}")
+        starts.add_row(each["function"], needed, whole, ratios[0], together, ratios[1], request, total)
     return Group(starts, *_biggest({each["function"]: each["biggest_imports"].items() for each in answer}))
 
 
