@@ -1,4 +1,4 @@
-"""template.yaml as SAM CLI reads it without our help: it skips what it cannot read, an authorizer too, and lets all in."""
+"""template.yaml as SAM CLI reads it without our help: an authorizer that it cannot read it skips, and lets all in."""
 
 import json
 import subprocess
