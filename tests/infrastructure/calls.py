@@ -62,7 +62,7 @@ def delivery_actions(tree: ast.Module) -> set[str]:
 
 
 def client_actions(tree: ast.Module) -> set[str]:
-    """Actions through functions of a module that answer `boto3.client("...")`."""
+    """Actions on what functions and properties of a module answer from `boto3.client("...")`."""
     makers = {
         each.name: client
         for each in ast.walk(tree)
@@ -70,14 +70,22 @@ def client_actions(tree: ast.Module) -> set[str]:
         for client in _clients_made_in(each)
     }
     return {
-        _action(makers[each.func.value.func.id], each.func.attr)
+        _action(makers[maker], each.func.attr)
         for each in ast.walk(tree)
-        if isinstance(each, ast.Call)
-        and isinstance(each.func, ast.Attribute)
-        and isinstance(each.func.value, ast.Call)
-        and isinstance(each.func.value.func, ast.Name)
-        and each.func.value.func.id in makers
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)
+        if (maker := _last_name(each.func.value)) in makers
     }
+
+
+def signed_services() -> dict[str, set[str]]:
+    """Services that are called without boto3, each with the modules that do so."""
+    found: dict[str, set[str]] = {}
+    for root in (_FUNCTIONS, _LAYER):
+        for path in root.rglob("*.py"):
+            for each in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(each, ast.Call) and _text(each.func) == "SignedCaller":
+                    found.setdefault(ast.literal_eval(each.args[0]), set()).add(_name_of(path))
+    return found
 
 
 def modules_that_use_boto3() -> set[str]:
@@ -115,6 +123,12 @@ def _action(client: str, method: str) -> str:
 @cache
 def _model(client: str):  # type: ignore[no-untyped-def]  # botocore publishes no types for it
     return botocore.session.get_session().get_service_model(client)
+
+
+def _last_name(value: ast.expr) -> str:
+    """`client` in `client`, `client()`, `self.client` and `self.client()`."""
+    named = value.func if isinstance(value, ast.Call) else value
+    return named.attr if isinstance(named, ast.Attribute) else _text(named)
 
 
 def _clients_made_in(function: ast.FunctionDef) -> Iterator[str]:

@@ -2,11 +2,18 @@
 
 import ast
 import copy
+import re
 from typing import Any
 
 import pytest
 
-from tests.infrastructure.calls import calls_of, client_actions, delivery_actions, modules_that_use_boto3
+from tests.infrastructure.calls import (
+    calls_of,
+    client_actions,
+    delivery_actions,
+    modules_that_use_boto3,
+    signed_services,
+)
 from tests.infrastructure.grants import granted, needed
 from tests.infrastructure.templates import FUNCTIONS, MAIN, ROOT, of_type, read, walk
 
@@ -35,6 +42,17 @@ def test_the_code_is_read_as_it_is() -> None:
 
 def test_no_module_uses_boto3_in_a_way_that_is_not_understood() -> None:
     assert modules_that_use_boto3() == {"scheduler_core.delivery.aws", "watcher.alerts"}
+
+
+def test_without_boto3_only_functions_are_invoked_and_secrets_read() -> None:
+    assert signed_services() == {
+        "lambda": {"scheduler_core.invocation.lambda_invoker"},
+        "secretsmanager": {"scheduler_core.kept_secrets"},
+    }
+    secrets = (ROOT / "layers/scheduler_core/scheduler_core/kept_secrets.py").read_text("utf-8")
+    assert re.findall(r"secretsmanager\.(\w+)", secrets) == ["GetSecretValue"]
+    invoker = (ROOT / "layers/scheduler_core/scheduler_core/invocation/lambda_invoker.py").read_text("utf-8")
+    assert re.findall(r"functions/.*/(\w+)\"", invoker) == ["invocations"]
 
 
 def statements(document: dict[str, Any], function: str) -> list[Any]:
@@ -76,7 +94,8 @@ def test_the_check_notices_a_call_that_is_new_in_the_code() -> None:
     changed = senders.replace("client.send_message(", "client.send_message_batch(")
     assert "sqs:SendMessageBatch" in delivery_actions(ast.parse(changed))
     alerts = (ROOT / "functions/watcher/alerts.py").read_text("utf-8")
-    assert client_actions(ast.parse(alerts.replace("_sns().publish(", "_sns().create_topic("))) == {"sns:CreateTopic"}
+    changed = alerts.replace("self._client.publish(", "self._client.create_topic(")
+    assert client_actions(ast.parse(changed)) == {"sns:CreateTopic"}
 
 
 def test_no_role_is_shared(document: dict[str, Any]) -> None:
