@@ -1,13 +1,14 @@
 """`python -m hosting.health URL`: a health check's question. Ends with 0 where the answer is a 200, and prints it.
 
-It runs every few seconds for as long as a container does, so it imports nothing that takes time.
+It runs every few seconds for as long as a container does, so it imports nothing that takes time, and nothing that
+`python -S` would not find.
 """
 
 import http.client
 import sys
 from urllib.parse import urlsplit
 
-_SECONDS = 4.0
+_SECONDS = 10.0
 _MOST_BYTES = 10_000
 
 
