@@ -37,6 +37,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
 """For each function the names of the imports that it cannot do without."""
 
 UNUSED: Final = (
+    "redis.asyncio.client",
     "boto3",
     "botocore.session",
     "croniter",

@@ -1,5 +1,8 @@
 """What a cold start pays for: nothing that the function does not use, and little besides what it cannot do without."""
 
+import subprocess
+import sys
+
 import pytest
 
 from bench.imports import MOST_RATIO, NEEDED, UNUSED, measure, modules_of
@@ -26,3 +29,12 @@ def test_an_import_costs_little_more_than_what_the_function_needs(function: str)
     if cost.ratio > MOST_RATIO:  # other work on the machine: only what a longer look confirms counts
         cost = measure(function, rounds=8)
     assert cost.ratio <= MOST_RATIO, cost
+
+
+def test_the_asynchronous_half_of_redis_py_is_there_for_whoever_asks() -> None:
+    program = (
+        "import sys, scheduler_core.queueing.ready_set, redis; assert 'redis.asyncio.client' not in sys.modules; "
+        "print(redis.asyncio.Redis.__module__, redis.asyncio is sys.modules['redis.asyncio'])"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["redis.asyncio.client", "True"]

@@ -14,17 +14,12 @@ from types import MappingProxyType
 from typing import Any, Self
 from uuid import UUID
 
-import redis
-from redis.backoff import NoBackoff
-from redis.client import PubSub
-from redis.commands.core import Script
-from redis.retry import Retry
-
 from scheduler_core.domain.errors import QueueUnavailableError, SecretUnavailableError
 from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.domain.scaling import LINGER, TICK
 from scheduler_core.kept_secrets import Secret, secret_of
+from scheduler_core.queueing.redis_py import NoBackoff, Pipeline, PubSub, Retry, Script, redis
 from scheduler_core.settings import QueueSettings
 
 BASE_KEY = "{ts:0}:1"
@@ -382,7 +377,7 @@ class ReadySet:
                 self.close()
 
     @contextmanager
-    def _pipeline(self, *, transaction: bool = False) -> Iterator[redis.client.Pipeline]:
+    def _pipeline(self, *, transaction: bool = False) -> Iterator[Pipeline]:
         """Commands that are sent together at the end of the block."""
         with self._translated(), self._redis.pipeline(transaction=transaction) as pipe:
             yield pipe
