@@ -5,7 +5,7 @@ from typing import Final
 
 import typer
 
-from cli.commands import bench, jobs, keys, local, merchants, system, templates, ticking
+from cli.commands import bench, cost, jobs, keys, local, merchants, system, templates, ticking
 from cli.entry import RootGroup
 
 app: Final = typer.Typer(
@@ -26,6 +26,7 @@ if find_spec("dev"):  # an installation's image has neither the development stac
     local.register(app)
     ticking.register(app)
     app.add_typer(bench.app, name="bench")
+    cost.register(app)
 
 if __name__ == "__main__":
     app()

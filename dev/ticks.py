@@ -19,8 +19,10 @@ from hosting.reports import Reports
 from hosting.template import Schedule, Template
 from hosting.ticker import Ticker, scheduled_event
 
-IN_ORDER = ("recurrence", "populator", "watcher", "executor")
-"""In one round each finds what the one before has made; functions that are not named come first."""
+IN_ORDER = ("recurrence", "populator", "executor", "watcher")
+"""One round: each finds what the one before has made. The watcher comes last, as it stays while something is overdue;
+functions that are not named come first.
+"""
 _LOOK_SECONDS = 0.05
 
 

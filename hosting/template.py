@@ -104,7 +104,7 @@ def read_template(path: Path) -> Template:
             for function, _, event in events
             if event["Type"] == "HttpApi"
         ),
-        authorizers=tuple(_authorizer(n, spec, names) for n, spec in auth.get("Authorizers", {}).items()),
+        authorizers=tuple(_authorizer(n, spec, names, defaults) for n, spec in auth.get("Authorizers", {}).items()),
         schedules=tuple(
             Schedule(name=name, function=function, every=_rate(event["Properties"]))
             for function, name, event in events
@@ -148,17 +148,33 @@ def _route(function: str, properties: dict[str, Any], default_authorizer: str | 
     )
 
 
-def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str]) -> Authorizer:
+def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str], defaults: dict[str, Any]) -> Authorizer:
     if str(spec.get("AuthorizerPayloadFormatVersion")) != "2.0" or not spec.get("EnableSimpleResponses"):
         raise TemplateError(f"authorizer {name}: only payload format 2.0 with simple responses is understood")
     identity = spec.get("Identity", {})
-    logical_id = spec["FunctionArn"]["Fn::GetAtt"][0]
+    ttl = _resolved(identity.get("ReauthorizeEvery", _GATEWAY_AUTHORIZER_TTL), defaults)
+    if ttl is None:
+        raise TemplateError(f"authorizer {name}: ReauthorizeEvery is neither a number nor a parameter with a default")
+    referred = function_referred_to(spec["FunctionArn"])
     return Authorizer(
         name=name,
-        function=names[logical_id],
+        function=names.get(referred, referred),
         headers=tuple(header.lower() for header in identity.get("Headers", [])),
-        ttl_seconds=int(identity.get("ReauthorizeEvery", _GATEWAY_AUTHORIZER_TTL)),
+        ttl_seconds=int(ttl),
     )
+
+
+def function_referred_to(arn: dict[str, Any]) -> str:
+    """What a reference to a function says of it: its logical id or its short name.
+
+    The id in `!GetAtt Function.Arn`, `!Ref Function.Alias` and `!Sub "${Function.Arn}:alias"`, the name in
+    `!Sub "arn:...:function:${AWS::StackName}-name:alias"`.
+    """
+    (said,) = arn.values()
+    text = str(said[0] if isinstance(said, list) else said)
+    if ":function:${AWS::StackName}-" in text:
+        return text.rpartition(":function:${AWS::StackName}-")[2].partition(":")[0]
+    return text.removeprefix("${").partition(".")[0]
 
 
 def _rate(properties: dict[str, Any]) -> timedelta:

@@ -6,9 +6,11 @@ import typer
 
 from cli import views
 from cli.command import ApiSession, PlainSession, api_command, plain_command
+from cli.commands import deployed
 from cli.exits import CommandError, ExitCode
 
 app: Final = typer.Typer(help="Show how exact deliveries are, and that nothing is lost.", no_args_is_help=True)
+deployed.register(app)
 
 Bound = typer.Option(metavar="MS", min=0, help="Exit code 1 above this.")
 

@@ -7,13 +7,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from samtranslator.yaml_helper import yaml_parse
 
 from dev.local_environment import LOOPBACK_NETWORKS, ROOT
 from dev.sam.compose import NOWHERE, Stores, stand_in
+from dev.sam.local_template import localised, serving
 from dev.sam.steps import StepError, Steps
+from hosting.cloudformation import parse
 
 ENVIRONMENT: Mapping[str, str | None] = {
     "SAM_CLI_TELEMETRY": "0",
@@ -45,7 +44,9 @@ class Built:
         template = self.api_template if name == "start-api" else self.template
         options = ["--template", template, "--env-vars", self.environment_file, "--docker-network", self.network]
         pulled = ["--skip-pull-image"] if self.skip_pull else []
-        return [*map(str, (self.sam, "local", name, *options, *pulled, *more))]
+        # said, for samconfig.toml may say something else
+        parameters = ["--parameter-overrides", f"Architecture={architecture()}"]
+        return [*map(str, (self.sam, "local", name, *options, *parameters, *pulled, *more))]
 
 
 def build(steps: Steps, sam: Path | None, stores: Stores, *, folder: Path, signing_key: str) -> Built:
@@ -56,14 +57,14 @@ def build(steps: Steps, sam: Path | None, stores: Stores, *, folder: Path, signi
     steps.run("Lambda's base image", ROOT / "containers" / "lambda-base", cwd=ROOT)
     steps.run(
         f"sam build for {here}",
-        *(found, "build", "--parameter-overrides", f"Architecture={here}"),
+        *(found, "build", "--parallel", "--no-cached", "--parameter-overrides", f"Architecture={here}"),
         cwd=ROOT,
         environment={**ENVIRONMENT, "ARCHITECTURE": here},
     )
     variables = variables_for(stores, signing_key)
     folder_built = ROOT / ".aws-sam" / "build"
-    document = yaml_parse((folder_built / "template.yaml").read_text(encoding="utf-8"))
-    local = declaring(document, variables, here)
+    document = parse((folder_built / "template.yaml").read_text(encoding="utf-8"))
+    local = localised(document, variables, here)
     for file, content in (("local.json", local), ("api.json", serving(local))):
         (folder_built / file).write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
     return Built(
@@ -97,51 +98,8 @@ def variables_for(stores: Stores, signing_key: str) -> dict[str, str]:
     }
 
 
-def declaring(document: dict[str, Any], variables: Mapping[str, str], architecture: str) -> dict[str, Any]:
-    """A built template as SAM can run it here: it passes on only variables that a template declares, and in AWS
-    nothing declares these, as functions read secrets there; and where a function has a name that is made from other
-    things, SAM cannot find it as an authorizer.
-    """
-    for resource in _functions(document).values():
-        resource["Properties"].pop("FunctionName", None)
-    shared = document.setdefault("Globals", {}).setdefault("Function", {}).setdefault("Environment", {})
-    declared = shared.setdefault("Variables", {})
-    for name in variables:
-        declared.setdefault(name, "")
-    if "Architecture" in document.get("Parameters", {}):
-        document["Parameters"]["Architecture"]["Default"] = architecture
-    return document
-
-
-def serving(document: dict[str, Any]) -> dict[str, Any]:
-    """The same template without the functions that no route leads to: SAM would start a container for each."""
-    used = {
-        logical_id
-        for logical_id, resource in _functions(document).items()
-        if any(event["Type"] == "HttpApi" for event in resource["Properties"].get("Events", {}).values())
-        or logical_id in _authorizers(document)
-    }
-    left_out = _functions(document).keys() - used
-    return {
-        **document,
-        "Resources": {name: held for name, held in document["Resources"].items() if name not in left_out},
-        "Outputs": {},
-    }
-
-
-def _functions(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    resources: dict[str, dict[str, Any]] = document["Resources"]
-    return {name: held for name, held in resources.items() if held["Type"] == "AWS::Serverless::Function"}
-
-
-def _authorizers(document: dict[str, Any]) -> set[str]:
-    apis = [held for held in document["Resources"].values() if held["Type"] == "AWS::Serverless::HttpApi"]
-    known = [each for api in apis for each in api["Properties"].get("Auth", {}).get("Authorizers", {}).values()]
-    return {each["FunctionArn"]["Fn::GetAtt"][0] for each in known}
-
-
 def _found() -> Path:
-    beside, on_path = ROOT / ".venv-sam" / "bin" / "sam", shutil.which("sam")
+    beside, on_path = ROOT / ".tools" / "sam" / "bin" / "sam", shutil.which("sam")
     if beside.exists():
         return beside
     if on_path is None:

@@ -105,8 +105,9 @@ class System:
         self._ending = asyncio.Event()
 
     def line(self, source: str, line: str) -> None:
-        """A line of one of our processes."""
-        self._console.line(source, line)
+        """A line of one of our processes. What SAM says about containers that it is ending is of no use."""
+        if not (source == "sam" and self._ending.is_set()):
+            self._console.line(source, line)
 
     def event(self, name: str, **fields: Any) -> None:
         """Something that a part noticed."""

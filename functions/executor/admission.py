@@ -19,6 +19,8 @@ def admit(settings: ExecutorSettings, queue: ReadySet, *, executor: str, reason:
     if reason == "stay":
         return Arrival.NEEDED
     try:
+        if reason == "unannounced":
+            queue.mark_incomplete()
         return queue.arrive(
             now, executor=executor, jobs_per_executor=settings.jobs_per_executor, ticked=reason == "tick"
         )

@@ -18,6 +18,7 @@ from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
 from scheduler_core.invocation.lambda_invoker import InvocationError, LambdaInvoker
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.security.installation_key import installation_key
 from scheduler_core.services.announcing import Announcer
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.storage.database import Database, Role
@@ -44,7 +45,7 @@ class Crew:
         self._invoker = LambdaInvoker(settings)
         self.roster = Roster(settings.executor_concurrency)
         main_database = Database.connect(settings, Role.WORKER)
-        book = MerchantBook(main_database, settings.signing_key.get_secret_value().encode())
+        book = MerchantBook(main_database, installation_key(settings))
         announcer = Announcer(
             self._queue,
             LambdaInvoker(settings),

@@ -188,7 +188,7 @@ class Executor:
             raise
 
     def _claim(self, now: datetime, popped: Popped) -> int:
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             claimed = claims.claim(connection, popped.hints, now=now, due_before=now + self._lead, lease=self._lease)
         self._done.append(popped.token)
         self._roster.add(claimed)
@@ -212,10 +212,11 @@ class Executor:
         """Places under concurrency limits that stale hints have taken."""
         if len(claimed) == len(popped.hints):
             return
-        held = {job.id for job in claimed}
-        stale = [hint for hint in popped.hints if hint[1] not in held and self._book.limits_concurrency(hint[0])]
-        if stale:
-            self._queue.release(stale)
+        held = {job.id.hex for job in claimed}
+        stale = [hint for hint in popped.hints if hint[1] not in held]
+        limited = [hint for hint in stale if self._book.limits_concurrency(UUID(hex=hint[0]))]
+        if limited:
+            self._queue.release(limited)
 
     def _rest(self, now: datetime, popped: Popped) -> bool:
         """Sleep until something may be due; True: there is nothing to wait for, and this executor has left."""

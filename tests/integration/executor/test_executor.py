@@ -314,7 +314,7 @@ def test_jobs_given_back_are_in_the_ready_set_for_the_successor(scene: Scene) ->
     [job] = scene.jobs("/slow/20")
     assert scene.invoke(seconds=7)["released"] == 1
     [(_, hinted)] = scene.queue.pop(utc_now(), executor="next", token="t", most=5).hints
-    assert hinted == job
+    assert hinted == job.hex
 
 
 def test_a_backlog_that_is_left_when_time_is_up_goes_to_a_successor(scene: Scene) -> None:
@@ -373,3 +373,15 @@ def test_leases_are_kept_while_redis_is_away(
     assert job_row(scene.database_url, job)["lease_expires_at"] > utc_now()
     executor.join()
     assert outcomes(scene, job) == ["completed"]
+
+
+def test_an_executor_that_is_to_stay_waits_for_work_until_its_time_is_up(scene: Scene) -> None:
+    staying = scene.invoke_beside(seconds=8, reason="stay")
+    time.sleep(1.5)
+    assert scene.queue.depth(utc_now()).executors == 1, "it is awake with nothing to do"
+    (job_id,) = scene.jobs()
+    scene.receiver.wait_for(1)
+    assert "executor" not in scene.receiver.invoked()
+    staying.join(timeout=15)
+    assert job_row(scene.database_url, job_id)["status"] == "completed"
+    assert scene.queue.depth(utc_now()).executors == 0

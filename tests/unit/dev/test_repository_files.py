@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
-from pydantic_settings import BaseSettings
 
 from hosting.settings import HostingSettings
 from scheduler_core.settings import _Settings
@@ -26,7 +26,7 @@ def _settings() -> dict[str, Any]:
     for path in (ROOT / "functions").glob("*/*.py"):
         if re.search(r"^class \w+Settings\(", path.read_text(encoding="utf-8"), re.MULTILINE):
             importlib.import_module(f"{path.parent.name}.{path.stem}")
-    classes: list[type[BaseSettings]] = [_Settings, HostingSettings]
+    classes: list[type[BaseModel]] = [_Settings, HostingSettings]
     found: dict[str, Any] = {}
     while classes:
         each = classes.pop()

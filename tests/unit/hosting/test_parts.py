@@ -135,7 +135,8 @@ def test_an_address_of_version_6_is_understood() -> None:
 
 def migrate(monkeypatch: pytest.MonkeyPatch, *outcomes: object) -> tuple[int, list[dict[str, Any]], int]:
     """Answers the exit code, what was told, and how often it paused."""
-    left, pauses, told = list(outcomes), [], Told()
+    left, told = list(outcomes), Told()
+    pauses: list[float] = []
 
     def apply(url: str, directory: Path) -> object:
         outcome = left.pop(0) if len(left) > 1 else left[0]
