@@ -1,4 +1,4 @@
-"""Our functions as they are deployed, without a console: real handlers in processes of their own, called through Lambda's Invoke API.
+"""Our functions as they are deployed, without a console: real handlers in processes of their own, behind an Invoke API.
 
 The event loop that plays Lambda runs in a thread, so that a benchmark can be written as plain steps.
 """
@@ -50,13 +50,16 @@ class Deployment:
         self._stores = dict(stores)
         self._settings = {"MAX_EXECUTORS": str(executors), "JOB_EVENTS": "false", **(settings or {})}
         self._executors = executors
-        self._template = _with_noop(read_template(ROOT / "template.yaml")) if noop else read_template(ROOT / "template.yaml")
+        self._template = (
+            _with_noop(read_template(ROOT / "template.yaml")) if noop else read_template(ROOT / "template.yaml")
+        )
         self._ticking = ticking
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="lambda", daemon=True)
         self._ending: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._log = _Log()
         self._invoker: Invoker | None = None
+        self._invoke_url = ""
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -90,6 +93,11 @@ class Deployment:
         """The processes that run a function."""
         return self._lambda.pools[function].pids
 
+    def environment(self, function: str) -> dict[str, str]:
+        """What a process of the function sees, to run its handler elsewhere."""
+        found = dict(self._environments(self._invoke_url)[function])
+        return {**found, "PYTHONPATH": str(ROOT)}
+
     def tail(self, function: str) -> str:
         """The last lines that a function has logged."""
         return self._log.tail(function)
@@ -104,7 +112,8 @@ class Deployment:
 
     async def _start(self) -> None:
         invoke_at = web.bind()
-        environments = self._environments(f"http://{web.LOOPBACK}:{invoke_at.getsockname()[1]}")
+        self._invoke_url = f"http://{web.LOOPBACK}:{invoke_at.getsockname()[1]}"
+        environments = self._environments(self._invoke_url)
         caps = {**DEFAULT_CAPS, "executor": self._executors}
         self._invoker = invoker = Invoker(self._template.functions, environments, self._log, caps=caps)
         invoke_api = web.WebServer(InvokeApi(invoker), invoke_at)
@@ -164,6 +173,11 @@ class _Log:
 
     def event(self, name: str, **fields: Any) -> None:
         self._lines["events"] = [*self._lines.get("events", [])[-20:], f"{name} {fields}"]
+
+    def environment(self, function: str) -> dict[str, str]:
+        """What a process of the function sees, to run its handler elsewhere."""
+        found = dict(self._environments(self._invoke_url)[function])
+        return {**found, "PYTHONPATH": str(ROOT)}
 
     def tail(self, source: str) -> str:
         return "\n".join(self._lines.get(source, []))

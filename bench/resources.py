@@ -52,9 +52,7 @@ def database_counters(url: str) -> Counters:
         ).fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM answers one row
     wal, inserts, updates, hot, transactions = (int(value or 0) for value in row)
-    return Counters(
-        wal_bytes=wal, inserts=inserts, updates=updates, hot_updates=hot, transactions=transactions
-    )
+    return Counters(wal_bytes=wal, inserts=inserts, updates=updates, hot_updates=hot, transactions=transactions)
 
 
 def redis_commands(url: str) -> int:

@@ -41,6 +41,12 @@ def clear(url: str) -> None:
         connection.execute(f"TRUNCATE {_TABLES}".encode())
 
 
+def clear_rates(url: str) -> None:
+    """The minutes' rates begin at nothing; jobs and history stay."""
+    with psycopg.connect(url) as connection:
+        connection.execute("TRUNCATE throughput")
+
+
 def settle(url: str) -> None:
     """What every contender's database gets before a run: fresh statistics, and the write-ahead log at its start."""
     with psycopg.connect(url, autocommit=True) as connection:

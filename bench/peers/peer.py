@@ -108,7 +108,9 @@ class Peer:
                 count = max(_LEAST_JOBS, self.jobs_for("enqueue", jobs) // share)
                 control.ask(do="prepare")
                 self._settle()
-                figures[name] = count / control.ask(do="enqueue", kind="post", jobs=count, first=0, bulk=bulk)["seconds"]
+                figures[name] = (
+                    count / control.ask(do="enqueue", kind="post", jobs=count, first=0, bulk=bulk)["seconds"]
+                )
         return figures
 
     # Parts -----------------------------------------------------------------------------------------------------------

@@ -63,4 +63,6 @@ if __name__ == "__main__":
         control.serve({"prepare": _prepare, "enqueue": _enqueue, "remaining": _remaining}, ["arq", "redis", "uvloop"])
     else:
         asyncio.set_event_loop(asyncio.new_event_loop())
-        Worker([noop, post], redis_settings=settings, max_jobs=100, keep_result=0, poll_delay=0.01, log_results=False).run()
+        Worker(
+            [noop, post], redis_settings=settings, max_jobs=100, keep_result=0, poll_delay=0.01, log_results=False
+        ).run()

@@ -64,6 +64,8 @@ async def _work():
 if __name__ == "__main__":
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     if sys.argv[1] == "control":
-        control.serve({"prepare": _prepare, "enqueue": _enqueue, "remaining": _remaining}, ["pgqueuer", "asyncpg", "uvloop"])
+        control.serve(
+            {"prepare": _prepare, "enqueue": _enqueue, "remaining": _remaining}, ["pgqueuer", "asyncpg", "uvloop"]
+        )
     else:
         asyncio.run(_work())

@@ -33,7 +33,9 @@ async def _prepare(_):
     if not _opened:
         await app.open_async()
         _opened = True
-        found = await app.connector.execute_query_one_async("SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS there")
+        found = await app.connector.execute_query_one_async(
+            "SELECT to_regclass('procrastinate_jobs') IS NOT NULL AS there"
+        )
         if not found["there"]:
             await app.schema_manager.apply_schema_async()
     await app.connector.execute_query_async("TRUNCATE procrastinate_jobs, procrastinate_events CASCADE")
@@ -45,9 +47,15 @@ async def _enqueue(command):
         for some in batched(control.jobs_of(command), 1000):
             await task.batch_defer_async(*({"job_id": job_id} for job_id, _ in some))
         return
-    for job_id, due in control.jobs_of(command):
-        at = None if due is None else datetime.fromtimestamp(due, UTC)
-        await task.configure(schedule_at=at).defer_async(job_id=job_id)
+    turns = control.jobs_of(command)
+
+    async def work():
+        for job_id, due in turns:
+            at = None if due is None else datetime.fromtimestamp(due, UTC)
+            await task.configure(schedule_at=at).defer_async(job_id=job_id)
+
+    # Each of a batch is due at the same time, so those that are not are asked for side by side.
+    await asyncio.gather(*(work() for _ in range(10 if command["bulk"] else 1)))
 
 
 async def _remaining(_):
@@ -65,6 +73,8 @@ async def _work():
 if __name__ == "__main__":
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     if sys.argv[1] == "control":
-        control.serve({"prepare": _prepare, "enqueue": _enqueue, "remaining": _remaining}, ["procrastinate", "psycopg", "uvloop"])
+        control.serve(
+            {"prepare": _prepare, "enqueue": _enqueue, "remaining": _remaining}, ["procrastinate", "psycopg", "uvloop"]
+        )
     else:
         asyncio.run(_work())
