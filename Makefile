@@ -13,6 +13,7 @@ help: ## This list
 	@echo 'make dev     run the whole scheduler here; options: make dev DEV_ARGS="--port 3100 --json"'
 	@echo 'make test    run every test;               options: make test PYTEST_ARGS="-k retry -x"'
 	@echo 'make lint    ruff, mypy, import-linter, cfn-lint'
+	@echo 'make bench   measure everything beside limits and peers, about an hour, into docs/benchmarks.md'
 	@echo 'make clean   remove the environment, the data and every cache'
 
 dev: $(READY) ## Run the stack until Ctrl-C
@@ -46,3 +47,10 @@ $(READY): requirements/bootstrap.txt requirements/dev.txt pyproject.toml
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Benchmarks -----------------------------------------------------------------------------------------------------------
+
+.PHONY: bench
+
+bench: $(READY) ## Measure everything beside limits and peers, and write docs/benchmarks.md
+	@exec $(BIN)/scheduler bench all --report $(BENCH_ARGS)

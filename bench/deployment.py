@@ -174,10 +174,5 @@ class _Log:
     def event(self, name: str, **fields: Any) -> None:
         self._lines["events"] = [*self._lines.get("events", [])[-20:], f"{name} {fields}"]
 
-    def environment(self, function: str) -> dict[str, str]:
-        """What a process of the function sees, to run its handler elsewhere."""
-        found = dict(self._environments(self._invoke_url)[function])
-        return {**found, "PYTHONPATH": str(ROOT)}
-
     def tail(self, source: str) -> str:
         return "\n".join(self._lines.get(source, []))

@@ -1,4 +1,4 @@
-"""How fast jobs are taken in: through the API's handler, one and a thousand at a time, and through the local gateway."""
+"""How fast jobs are taken in: by the API's handler, one and a thousand at a time, and through the local gateway."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ _DUE_AHEAD: Final = timedelta(seconds=80)
 
 
 def enqueue(site: Site, jobs: int) -> Mapping[str, float]:
-    """One after the other: an eighth of `jobs` through the handler, a sixteenth through the gateway; the rest in batches."""
+    """An eighth of `jobs` one by one through the handler, a sixteenth through the gateway, all of them in batches."""
     known = demo.prepare(site.postgres.url, site.folder, site.signing_key)
     with Deployment(site.stores, settings={"READY_SET_MAX": "5000000"}) as deployment:
         options = {

@@ -43,9 +43,7 @@ class Fairness:
             site.receiver.mark()
             stock.clear(site.postgres.url)
             site.flush_redis()
-            stock.store(
-                site.postgres.url, self._merchants[:1], jobs, target_url=site.receiver.url, first_due=utc_now()
-            )
+            stock.store(site.postgres.url, self._merchants[:1], jobs, target_url=site.receiver.url, first_due=utc_now())
             stock.settle(site.postgres.url)
             began = monotonic()
             deployment.invoke("populator", {})

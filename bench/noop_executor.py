@@ -76,5 +76,5 @@ def _done(job: ClaimedJob, now: datetime) -> Delivery:
     return job, DeliveryResult(Verdict.DONE, now, now, 200)
 
 
-crew.Courier = NoOpCourier  # type: ignore[misc,assignment] # the one part that is replaced
+crew.Courier = NoOpCourier  # type: ignore[attr-defined, assignment] # the one part that is replaced
 lambda_handler = _lambda_handler

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from statistics import median
 from typing import Any, Final
 from uuid import UUID
@@ -64,7 +65,7 @@ def _scans(url: str) -> dict[str, float]:
             return claims.due_page_across_merchants(connection, after=_BEGINNING, until=until, most=DUE)
 
         scans = [_timed(scan) for _ in range(_REPEATS)]
-        claimed = [_timed(lambda part=part: _claim(connection, part)) for part in parts]
+        claimed = [_timed(partial(_claim, connection, part)) for part in parts]
         explained = _explain_scan(connection, until)
         connection.rollback()
     return {
@@ -111,4 +112,3 @@ def _sizes(url: str) -> dict[str, float]:
         "table_bytes_per_job": float(table) / jobs,
         "index_bytes_per_job": float(indexes) / jobs,
     }
-

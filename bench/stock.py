@@ -19,6 +19,9 @@ _COLUMNS: Final = (
     "id, merchant_id, schedule_type, status, priority, max_retries, timeout_seconds, retry_initial_seconds,"
     " retry_max_seconds, retry_multiplier, scheduled_at, next_run_at, created_at, updated_at, target, payload, metadata"
 )
+_INSERT_MERCHANT: Final = """
+INSERT INTO merchants (id, name, created_at, updated_at) VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
+"""
 _TABLES: Final = "jobs, executions, throughput, idempotency_keys, audit_log, alerts"
 
 
@@ -28,7 +31,7 @@ def make_merchants(url: str, count: int) -> list[UUID]:
     with psycopg.connect(url) as connection:
         for number in range(count):
             connection.execute(
-                "INSERT INTO merchants (id, name, created_at, updated_at) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                _INSERT_MERCHANT,
                 (uuid7(now, os.urandom(ENTROPY_BYTES)), f"bench {number:03}", now, now),
             )
         rows = connection.execute("SELECT id FROM merchants WHERE name LIKE 'bench %' ORDER BY name").fetchall()
@@ -68,10 +71,10 @@ def store(
     now = utc_now()
     target = json.dumps({"type": "http", "url": target_url, "method": "POST", "headers": {}})
     tail = f"{target}\t{_escaped(payload)}\t{{}}\n"
-    with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        with cursor.copy(f"COPY jobs ({_COLUMNS}) FROM STDIN".encode()) as copy:
-            for chunk in _lines(merchants, jobs, now, first_due, apart, tail):
-                copy.write(chunk)
+    statement = f"COPY jobs ({_COLUMNS}) FROM STDIN".encode()
+    with psycopg.connect(url) as connection, connection.cursor().copy(statement) as copy:
+        for chunk in _lines(merchants, jobs, now, first_due, apart, tail):
+            copy.write(chunk)
 
 
 def _lines(

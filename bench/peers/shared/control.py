@@ -4,8 +4,8 @@ A driver is started as `driver.py control OPTIONS` or `driver.py work OPTIONS`; 
 `redis_url`, `receiver` (the URL to post to), `payload`, `workload`, `workers`, `folder` (for tallies). Commands:
 
 - `{"do": "prepare"}`: an empty queue, whatever was there; answers `{"versions": {...}}`
-- `{"do": "enqueue", "kind": "noop" | "post", "jobs": n, "first": i, "bulk": bool, "due": seconds | null, "apart": seconds}`:
-  jobs `i` to `i + n - 1`, due at once or from `due` on; answers `{"seconds": s}`
+- `{"do": "enqueue", "kind": "noop" | "post", "jobs": n, "first": i, "bulk": bool, "due": s | null, "apart": s}`:
+  jobs `i` to `i + n - 1`, due at once or from `due` on, `apart` from one another; answers `{"seconds": s}`
 - `{"do": "remaining"}`: how many are not recorded as done; answers `{"remaining": n}`
 """
 
