@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from hosting.environments import documented_settings, environment_of
 from hosting.gateway import Gateway
 from hosting.invoke_api import InvokeApi
 from hosting.invoker import DEFAULT_CAPS, Invoker
-from hosting.pool import Result
+from hosting.pool import Pool, Result
 from hosting.template import Template, read_template
 from hosting.ticker import Ticker
 
@@ -59,6 +60,7 @@ class Deployment:
         self._ending: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._log = _Log()
         self._invoker: Invoker | None = None
+        self._pools: dict[str, _Counted] = {}
         self._invoke_url = ""
         self.url = ""
 
@@ -93,6 +95,11 @@ class Deployment:
         """The processes that run a function."""
         return self._lambda.pools[function].pids
 
+    def wait_until_idle(self, *functions: str) -> None:
+        """Until none of these runs."""
+        while any(self._pools[name].busy for name in functions):
+            time.sleep(0.02)
+
     def environment(self, function: str) -> dict[str, str]:
         """What a process of the function sees, to run its handler elsewhere."""
         found = dict(self._environments(self._invoke_url)[function])
@@ -116,6 +123,11 @@ class Deployment:
         environments = self._environments(self._invoke_url)
         caps = {**DEFAULT_CAPS, "executor": self._executors}
         self._invoker = invoker = Invoker(self._template.functions, environments, self._log, caps=caps)
+        self._pools = {
+            each.name: _Counted(each, environments[each.name], self._log, cap=caps.get(each.name, 1))
+            for each in self._template.functions
+        }
+        invoker.pools = {**self._pools}
         invoke_api = web.WebServer(InvokeApi(invoker), invoke_at)
         gateway = web.WebServer(Gateway(self._template, invoker, self._log), web.bind())
         await invoke_api.start()
@@ -160,6 +172,19 @@ def _with_noop(template: Template) -> Template:
         for each in template.functions
     )
     return dataclasses.replace(template, functions=functions)
+
+
+class _Counted(Pool):
+    """Knows how many invocations run or wait for a process."""
+
+    busy = 0
+
+    async def invoke(self, event: object, request_id: str) -> Result:
+        self.busy += 1
+        try:
+            return await super().invoke(event, request_id)
+        finally:
+            self.busy -= 1
 
 
 class _Log:

@@ -11,7 +11,7 @@ from bench.contenders import LostJobsError
 from bench.deployment import Deployment
 from bench.enqueueing import authorized_event
 from bench.lateness import late_figures
-from bench.ours import Ours
+from bench.ours import Ours, deployed
 from bench.site import Site
 from scheduler_core.clock import monotonic, utc_now
 
@@ -37,7 +37,7 @@ class Fairness:
 
     def _run(self, jobs: int, *, with_others: bool) -> tuple[float, Mapping[str, float]]:
         site = self._site
-        with Deployment(site.stores) as deployment:
+        with deployed(site) as deployment:
             self._ours.warm_up(deployment, 1)
             deployment.warm("api")
             site.receiver.mark()
@@ -50,7 +50,7 @@ class Fairness:
             others = self._post_beside(deployment, jobs) if with_others else 0
             self._wait(jobs + others)
             took = monotonic() - began
-            self._ours.wait_until_asleep()
+            deployment.wait_until_idle("executor")
             return jobs / took, self._lateness() if with_others else {}
 
     def _post_beside(self, deployment: Deployment, jobs: int) -> int:

@@ -7,7 +7,6 @@ from typing import Final
 from uuid import UUID
 
 import psycopg
-import redis
 
 from bench import resources, stock
 from bench.contenders import LostJobsError
@@ -15,13 +14,17 @@ from bench.deployment import Deployment
 from bench.lateness import late_figures
 from bench.site import Site
 from scheduler_core.clock import monotonic, utc_now
-from scheduler_core.queueing.ready_set import ReadySet
 
 MERCHANTS: Final = 20
 _POLL_SECONDS: Final = 0.01
 _WARM_JOBS: Final = 200
 _PATIENCE_SECONDS: Final = 120.0
 _LEAD_SECONDS: Final = 3.0
+
+
+def deployed(site: Site, *, executors: int = 1, noop: bool = False) -> Deployment:
+    """As in production, but that the watcher looks every second instead of every five: a run waits for its end."""
+    return Deployment(site.stores, executors=executors, noop=noop, settings={"WATCH_SECONDS": "1"})
 
 
 class Ours:
@@ -79,7 +82,7 @@ class Ours:
     # Parts -----------------------------------------------------------------------------------------------------------
 
     def _deployed(self, executors: int, *, noop: bool) -> "_Warmed":
-        return _Warmed(self, Deployment(self._site.stores, executors=executors, noop=noop), executors)
+        return _Warmed(self, deployed(self._site, executors=executors, noop=noop), executors)
 
     def _emptied(self, deployment: Deployment, jobs: int) -> Mapping[str, float]:
         self._reset()
@@ -93,7 +96,7 @@ class Ours:
             self._wait(connection, jobs)
             took = monotonic() - began
         memory = max((resources.peak_memory(pid) for pid in deployment.pids("executor")), default=0)
-        self.wait_until_asleep()
+        deployment.wait_until_idle("executor")
         written = resources.database_counters(self._site.postgres.url).since(before)
         return {
             "per_second": jobs / took,
@@ -113,7 +116,8 @@ class Ours:
             due = _due(connection)
             deployment.invoke("populator", {})
             self._wait(connection, due)
-        self.wait_until_asleep()
+        # A watcher that is still on guard would wake an executor for what is stored next, before the clock starts.
+        deployment.wait_until_idle("executor", "watcher")
 
     def _reset(self) -> None:
         if self._keeps_jobs:
@@ -135,14 +139,6 @@ class Ours:
             time.sleep(_POLL_SECONDS)
         if left := _due(connection) + _running(connection):
             raise LostJobsError(f"{done} attempts of {jobs} jobs have ended, and {left} still wait or run")
-
-    def wait_until_asleep(self) -> None:
-        """Until no executor is awake."""
-        with redis.Redis.from_url(self._site.redis.url) as client:
-            queue = ReadySet(client, most=1)
-            while queue.depth(utc_now()).executors:
-                time.sleep(0.05)
-        time.sleep(0.3)  # the last words of an executor that has left
 
     def _due_times(self) -> dict[str, float]:
         with psycopg.connect(self._site.postgres.url) as connection:

@@ -20,7 +20,6 @@ from scheduler_core.storage.queries import Queries
 DUE: Final = 10_000
 _CLAIM: Final = 500
 _REPEATS: Final = 9
-_PAGE: Final = 5_000
 _AHEAD: Final = timedelta(hours=2)
 _APART: Final = timedelta(milliseconds=500)
 _BEGINNING: Final = claims.Place(utc_now() - timedelta(days=3_650), UUID(int=0))
@@ -29,8 +28,9 @@ _BEGINNING: Final = claims.Place(utc_now() - timedelta(days=3_650), UUID(int=0))
 class Scale:
     """Grows the same tables step by step; what is drained in between stays as history."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, *, due: int = DUE) -> None:
         self._site = site
+        self._due = due
         self._url = site.postgres.url
         self._ours = Ours(site, keeps_jobs=True)
         self._pending = 0
@@ -42,9 +42,9 @@ class Scale:
         self._store(pending - self._pending, utc_now() + _AHEAD, _APART)
         stored_per_second = (pending - self._pending) / (monotonic() - began)
         self._pending = pending
-        self._store(DUE, utc_now())
+        self._store(self._due, utc_now())
         stock.settle(self._url)
-        figures = {"stored_per_second": stored_per_second, **_sizes(self._url), **_scans(self._url)}
+        figures = {"stored_per_second": stored_per_second, **_sizes(self._url), **_scans(self._url, self._due)}
         return figures | {f"drain_{name}": value for name, value in self._ours.drain(drained, 1).items()}
 
     def _store(self, jobs: int, first_due: datetime, apart: timedelta = timedelta()) -> None:
@@ -52,21 +52,21 @@ class Scale:
         stock.store(self._url, merchants, jobs, target_url=receiver, first_due=first_due, apart=apart)
 
 
-def _scans(url: str) -> dict[str, float]:
+def _scans(url: str, due: int) -> dict[str, float]:
     """Both statements as the functions send them, warm, and as EXPLAIN sees them; everything is rolled back."""
     with psycopg.connect(url) as connection:
         connection.execute("SET ROLE scheduler_worker")
         until = utc_now() + timedelta(seconds=90)
-        page = claims.due_page_across_merchants(connection, after=_BEGINNING, until=until, most=DUE)
+        page = claims.due_page_across_merchants(connection, after=_BEGINNING, until=until, most=due)
         hints = [(hint.merchant_id, hint.job_id) for hint in page]
-        parts = [hints[start : start + _CLAIM] for start in range(0, _REPEATS * _CLAIM, _CLAIM)]
+        parts = [hints[start : start + _CLAIM] for start in range(0, min(due, _REPEATS * _CLAIM), _CLAIM)]
 
         def scan() -> object:
-            return claims.due_page_across_merchants(connection, after=_BEGINNING, until=until, most=DUE)
+            return claims.due_page_across_merchants(connection, after=_BEGINNING, until=until, most=due)
 
         scans = [_timed(scan) for _ in range(_REPEATS)]
         claimed = [_timed(partial(_claim, connection, part)) for part in parts]
-        explained = _explain_scan(connection, until)
+        explained = _explain_scan(connection, until, due)
         connection.rollback()
     return {
         "due_scan_ms": median(scans),
@@ -81,10 +81,10 @@ def _claim(connection: Connection[Any], hints: Sequence[tuple[UUID, UUID]]) -> o
     return claims.claim(connection, hints, now=now, due_before=now, lease=timedelta(seconds=25))
 
 
-def _explain_scan(connection: Connection[Any], until: object) -> Mapping[str, float]:
+def _explain_scan(connection: Connection[Any], until: object, due: int) -> Mapping[str, float]:
     query = b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + Queries("claims")["due_page_across_merchants"]
     parameters = {
-        "after_due": _BEGINNING.due_at, "after_id": _BEGINNING.job_id, "until": until, "most": DUE, "skipped": [],
+        "after_due": _BEGINNING.due_at, "after_id": _BEGINNING.job_id, "until": until, "most": due, "skipped": [],
     }  # fmt: skip
     row = connection.execute(query, parameters).fetchone()
     assert row is not None  # noqa: S101 - EXPLAIN always answers
