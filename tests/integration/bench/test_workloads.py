@@ -63,7 +63,8 @@ def test_what_waits_stays_while_what_is_due_is_drained(place: Site) -> None:
     assert figures["claim_ms"] > 0
     assert figures["drain_per_second"] > 0
     with psycopg.connect(place.postgres.url) as connection:
-        counts = dict(connection.execute("SELECT status::text, count(*) FROM jobs GROUP BY 1").fetchall())
+        rows = connection.execute("SELECT status::text, count(*) FROM jobs GROUP BY 1").fetchall()
+    counts: dict[str, int] = {row[0]: row[1] for row in rows}
     assert counts["pending"] == 5_000
     assert set(counts) == {"pending", "completed"}
 
