@@ -1,12 +1,18 @@
 """Runs the benchmarks with a progress bar on stderr, so that stdout keeps the verdict alone."""
 
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench.artifacts import BuildError, build, host_architecture
+from bench.cold_start import ColdStart
+from bench.cold_start import measure as measure_cold_starts
+from bench.footprint import Footprint, weigh
 from bench.precision import Plan, Precision, measure
 from bench.stack import own_stack
 from bench.survival import Survival
@@ -14,6 +20,7 @@ from bench.survive import SurvivePlan, survive
 from cli.client import ApiAddress, ApiClient
 from cli.command import ApiSession
 from cli.connection import DEFAULT_URL, running_stack
+from cli.exits import CommandError, ExitCode
 from cli.output import Output, stderr
 
 
@@ -40,6 +47,57 @@ def survived(out: Output, plan: SurvivePlan) -> Survival:
                 bars.console.print(f"{came:>6,} delivered: {fault}")
 
         return survive(plan, progress)
+
+
+def footprint_of(out: Output, architecture: str) -> Footprint:
+    """What is deployed to `architecture`, built for the purpose and weighed."""
+    with _bars(out) as bars, tempfile.TemporaryDirectory(prefix="task-scheduler-footprint-") as folder:
+        weighed = bars.add_task("building", total=None)
+        with _built():
+            artifacts = build(Path(folder), architecture)
+        return weigh(
+            artifacts,
+            with_imports=architecture == host_architecture(),
+            progress=lambda what: bars.update(weighed, description=f"weighing {what}"),
+        )
+
+
+def cold_starts(out: Output, functions: Sequence[str], samples: int) -> list[ColdStart]:
+    """The functions' cold starts, one function after the other."""
+    with _bars(out) as bars, _told_to_go(), _built():
+        started = bars.add_task("building", total=len(functions) * samples)
+        done = 0
+
+        def progress(what: str, taken: int) -> None:
+            bars.update(started, completed=done + taken, description=what)
+
+        found = []
+        for each in measure_cold_starts(functions, samples, progress):
+            found.append(each)
+            done += samples
+        return found
+
+
+@contextmanager
+def _built() -> Iterator[None]:
+    try:
+        yield
+    except BuildError as error:
+        raise CommandError(ExitCode.FAILED, "Layer and functions were not built.", str(error)) from error
+
+
+@contextmanager
+def _told_to_go() -> Iterator[None]:
+    """SIGTERM counts as Ctrl-C: whatever was started is ended and cleared away."""
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """How a command is declared: the options that every command has are written once, here.
 
 `@api_command(app, "list")` turns `def list_jobs(api: ApiSession, ...)` into a command that also takes `--json`,
-`--api-url` and `--api-key`; `@database_command` adds `--database-url`; `@plain_command` only `--json`.
+`--api-url` and `--api-key`; `@database_command` adds `--database-url` and `--through-lambda`; `@plain_command` only
+`--json`.
 """
 
 import inspect
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.client import ApiAddress, ApiClient
-from cli.connection import api_address, database_address, signing_key
+from cli.connection import api_address, database_address
 from cli.output import Output
 
 CONNECTION: Final = "Connection"
@@ -39,6 +40,13 @@ DatabaseUrl = Annotated[
         help="PostgreSQL, as the owner of the schema. Without it: that of the stack of this checkout.",
     ),
 ]  # fmt: skip
+ThroughLambda = Annotated[
+    str | None,
+    typer.Option(
+        "--through-lambda", envvar="SCHEDULER_MIGRATOR_FUNCTION", rich_help_panel=CONNECTION, metavar="FUNCTION",
+        help="The migrator function (name or ARN) of an installation in AWS: it does the command there.",
+    ),
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +62,28 @@ class ApiSession:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSession:
-    """What a command on the database works with."""
+    """What a command on the database works with: a database that is reached from here, or a function that does."""
 
     out: Output
-    url: str
+    given_url: str | None
+    function: str | None
 
-    def signing_key(self) -> bytes:
-        """The installation's key, from SIGNING_KEY or the stack that runs in this checkout."""
-        return signing_key()
+    @property
+    def url(self) -> str:
+        """The database's URL; a CommandError where none is known."""
+        return database_address(self.given_url)
+
+    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Do an operator's command, such as `keys.create`; None among the arguments: not given."""
+        from cli import registry
+
+        given = {name: value for name, value in arguments.items() if value is not None}
+        if self.function is None:
+            return registry.ask_database(self.url, command, given)
+        answer: dict[str, Any] = registry.ask_function(self.function, {"command": command, "arguments": given})[
+            "result"
+        ]
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +109,10 @@ def api_command(group: typer.Typer, name: str) -> Registrar:
 def database_command(group: typer.Typer, name: str) -> Registrar:
     """Declare a command that speaks to PostgreSQL: its first argument is a DatabaseSession."""
 
-    def session(*, json: bool, database_url: str | None) -> DatabaseSession:
-        return DatabaseSession(Output(json), database_address(database_url))
+    def session(*, json: bool, database_url: str | None, through_lambda: str | None) -> DatabaseSession:
+        return DatabaseSession(Output(json), database_url, through_lambda)
 
-    return _registrar(group, name, session, {"database_url": DatabaseUrl})
+    return _registrar(group, name, session, {"database_url": DatabaseUrl, "through_lambda": ThroughLambda})
 
 
 def plain_command(group: typer.Typer, name: str) -> Registrar:

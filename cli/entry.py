@@ -18,6 +18,7 @@ _ENVIRONMENT: Final = {
     "SCHEDULER_URL": "the API; without it the stack that runs in this checkout, else http://127.0.0.1:3000",
     "SCHEDULER_API_KEY": "the API key; without it the demo key of the stack that runs in this checkout",
     "DATABASE_URL": "PostgreSQL, for migrate, merchants and keys",
+    "SCHEDULER_MIGRATOR_FUNCTION": "the function that does the same in AWS, where nothing else reaches the database",
     "SIGNING_KEY": "the installation's key, for webhook secrets",
 }
 

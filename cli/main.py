@@ -1,10 +1,11 @@
 """`scheduler`: the command line. Importing it is cheap: what a command needs is loaded when the command runs."""
 
+from importlib.util import find_spec
 from typing import Final
 
 import typer
 
-from cli.commands import bench, jobs, keys, local, merchants, system, templates
+from cli.commands import bench, cost, jobs, keys, local, merchants, system, templates, ticking
 from cli.entry import RootGroup
 
 app: Final = typer.Typer(
@@ -21,8 +22,11 @@ app.add_typer(templates.app, name="templates")
 system.register(app)
 app.add_typer(merchants.app, name="merchants")
 app.add_typer(keys.app, name="keys")
-local.register(app)
-app.add_typer(bench.app, name="bench")
+if find_spec("dev"):  # an installation's image has neither the development stack nor the benchmarks
+    local.register(app)
+    ticking.register(app)
+    app.add_typer(bench.app, name="bench")
+    cost.register(app)
 
 if __name__ == "__main__":
     app()

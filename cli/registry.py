@@ -1,45 +1,84 @@
-"""Merchants and keys, straight in the database: the API has no routes for them, on purpose."""
+"""Where operators' commands are done: in a database that is reached from here, or by the migrator function in AWS.
 
+The API has no routes for merchants and keys, on purpose.
+"""
+
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, Final
 
-from psycopg import Connection
-
+from cli.connection import signing_key
 from cli.exits import CommandError, ExitCode
+from scheduler_core.clock import utc_now
 from scheduler_core.domain.errors import (
     ConflictError,
     DatabaseUnavailableError,
     MigrationError,
     NotFoundError,
     SchedulerError,
+    SecretUnavailableError,
 )
-from scheduler_core.domain.ids import ENTROPY_BYTES, uuid7
-from scheduler_core.storage import api_keys, audit, merchants
-from scheduler_core.storage.api_keys import ApiKey
+from scheduler_core.services.operating import Desk, OperationRefusedError, operate
 from scheduler_core.storage.database import Database, Role
-from scheduler_core.storage.merchants import Merchant
 
-_CODES: dict[type[SchedulerError], ExitCode] = {
+_CODES: Final[dict[type[SchedulerError], ExitCode]] = {
     ConflictError: ExitCode.CONFLICT,
     DatabaseUnavailableError: ExitCode.UNAVAILABLE,
     MigrationError: ExitCode.CONFLICT,
     NotFoundError: ExitCode.NOT_FOUND,
+    OperationRefusedError: ExitCode.INVALID,
+    SecretUnavailableError: ExitCode.UNAVAILABLE,
 }
+_REFUSALS: Final = {
+    "AccessDeniedException": ExitCode.NOT_AUTHORISED,
+    "ExpiredTokenException": ExitCode.NOT_AUTHORISED,
+    "ResourceNotFoundException": ExitCode.NOT_FOUND,
+    "UnrecognizedClientException": ExitCode.NOT_AUTHORISED,
+}
+_REGION: Final = 3
+_SECONDS: Final = 310
+"""A little more than the migrator's own time-out."""
 
 
-@contextmanager
-def transaction(url: str) -> Iterator[Connection[Any]]:
-    """A transaction across merchants at `url`; every failure is a CommandError."""
+def ask_database(url: str, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Do `command` in the database at `url`; every failure is a CommandError."""
     database = Database(url, Role.WORKER)
     try:
         with translated(), database.transaction() as connection:
-            yield connection
+            return operate(command, arguments, Desk(connection, utc_now(), os.urandom, signing_key))
     finally:
         database.close()
+
+
+def ask_function(function: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Invoke the migrator function and wait; credentials as boto3 finds them, and the region of a name's too.
+
+    An ARN says its region itself. Every failure is a CommandError.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        region = function.split(":")[_REGION] if function.startswith("arn:") else None
+        client = boto3.client(
+            "lambda", region_name=region, config=Config(read_timeout=_SECONDS, retries={"total_max_attempts": 1})
+        )
+        answered = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        told: dict[str, Any] = json.loads(answered["Payload"].read())
+    except (BotoCoreError, ClientError) as error:
+        refusal = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+        code = _REFUSALS.get(refusal, ExitCode.UNAVAILABLE)
+        raise CommandError(code, f"{function} could not be invoked.", str(error)) from error
+    if "FunctionError" in answered:
+        raise CommandError(ExitCode.UNAVAILABLE, f"{function} failed.", str(told.get("errorMessage", "")) or None)
+    if "error" in told:
+        fault = told["error"]
+        code = next((code for kind, code in _CODES.items() if kind.__name__ == fault["kind"]), ExitCode.FAILED)
+        raise CommandError(code, fault["title"] or "The operation failed.", fault["detail"])
+    return told
 
 
 @contextmanager
@@ -50,43 +89,3 @@ def translated() -> Iterator[None]:
     except SchedulerError as error:
         code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), ExitCode.FAILED)
         raise CommandError(code, type(error).__doc__ or "The operation failed.", str(error) or None) from error
-
-
-def merchant(connection: Connection[Any], name_or_id: str) -> Merchant:
-    """The merchant with this id or name."""
-    try:
-        return merchants.get(connection, UUID(name_or_id))
-    except ValueError:
-        found = merchants.find_by_name(connection, name_or_id)
-    if found is None:
-        raise NotFoundError(f"no merchant is named {name_or_id!r}; `scheduler merchants list` names them")
-    return found
-
-
-def key(connection: Connection[Any], key_id: str) -> ApiKey:
-    """The key with this id, or with this id inside a whole key `ts_<environment>_<id>_...`."""
-    bare = key_id.split("_")[2] if key_id.startswith("ts_") and key_id.count("_") >= 3 else key_id
-    stored = api_keys.find_across_merchants(connection, bare)
-    if stored is None:
-        raise NotFoundError(f"no key has the id {bare}; `scheduler keys list` shows them")
-    return api_keys.get(connection, stored.merchant_id, bare)
-
-
-def key_state(stored: ApiKey, now: datetime) -> str:
-    """`active`, `revoked` or `expired`."""
-    if stored.revoked_at is not None or not stored.active:
-        return "revoked"
-    return "expired" if stored.expires_at is not None and stored.expires_at <= now else "active"
-
-
-def note(connection: Connection[Any], merchant_id: UUID, action: str, resource: str, now: datetime) -> None:
-    """Write to the audit log that the operator did this."""
-    audit.record(
-        connection,
-        merchant_id,
-        entry_id=uuid7(now, os.urandom(ENTROPY_BYTES)),
-        actor="operator",
-        action=action,
-        resource=resource,
-        now=now,
-    )

@@ -4,42 +4,26 @@ Up to 20 lines a second are shown one by one; what comes beyond that is counted 
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
 
+from hosting.reports import JsonLines
 from scheduler_core.clock import utc_now
 
 SHOWN_PER_SECOND = 20
 Fields = Mapping[str, Any]
 
 
-class JsonConsole:
-    """One JSON object a line: the functions' own as they are, everything else wrapped."""
-
-    def __init__(self, out: TextIO | None = None) -> None:
-        self._out = out or sys.stdout
-
-    def line(self, source: str, line: str) -> None:
-        if line.startswith("{") and line.endswith("}"):
-            self._write(line)
-        elif line:
-            self.event("log", source=source, line=line)
-
-    def event(self, name: str, **fields: Any) -> None:
-        self._write(json.dumps({"event": name, "time": utc_now().isoformat(), **fields}, default=str))
+class JsonConsole(JsonLines):
+    """For a machine."""
 
     def summarise(self) -> None:
         """Nothing is held back."""
-
-    def _write(self, line: str) -> None:
-        self._out.write(line + "\n")
-        self._out.flush()
 
 
 class HumanConsole:
@@ -213,5 +197,6 @@ _EVENTS: dict[str, Callable[[Fields], str]] = {
     "invocation.dropped": lambda f: f"[red]{f['function']} failed for good[/] [dim]{escape(str(f['error']))}[/]",
     "gateway.failed": lambda f: f"[red]gateway: {f.get('function', '')} {escape(str(f['error']))}[/]",
     "tick.missed": lambda f: f"[yellow]no room for a tick of {f['function']}[/]",
+    "ticks.ready": lambda f: f"[dim]{escape(str(f['message']))}[/]",
     "stack.notice": lambda f: f"[dim]{escape(str(f['message']))}[/]",
 }

@@ -15,13 +15,14 @@ import uvloop
 from dev import demo
 from dev.console import HumanConsole, JsonConsole
 from dev.demo import Demo
+from dev.echo_process import end_process, start_echo
 from dev.folder import DataFolder
+from dev.local_environment import environments
 from dev.postgres import PostgresServer
 from dev.processes import ServerError
 from dev.redis import RedisServer
 from dev.welcome import welcome
 from hosting import web
-from hosting.environments import documented_settings, environment_of
 from hosting.gateway import Gateway
 from hosting.invoke_api import InvokeApi
 from hosting.invoker import Invoker
@@ -34,7 +35,6 @@ from scheduler_core.storage.migrations import apply_migrations
 ROOT = Path(__file__).parents[1]
 PORT = 3000
 ECHO_PORT = 3001
-LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 _SUPERVISE_SECONDS = 0.5
 
 
@@ -176,7 +176,9 @@ class Stack:
             asyncio.create_task(invoker.pools[name].warm()) for name in ("api", "authorizer") if name in invoker.pools
         ]
         known = await asyncio.to_thread(self._prepare_database)
-        self._echo = await self._start_echo(echo_at, known)
+        self._echo = await start_echo(echo_at, known.webhook_secret)
+        self._folder.note_process(self._echo.pid)
+        self._tasks.append(asyncio.create_task(forward_lines(self._echo, "echo", self)))
         await invoke_api.start()
         await gateway.start()
         await asyncio.gather(*warm)
@@ -189,39 +191,13 @@ class Stack:
         return demo.prepare(self._servers.database_url, self._folder.path, self._signing_key)
 
     def _environments(self, invoke_url: str) -> Mapping[str, Mapping[str, str]]:
-        settings = documented_settings(ROOT / ".env.example")
-        own = {**os.environ}
         supplied = {
             "AWS_ENDPOINT_URL_LAMBDA": invoke_url,
             "DATABASE_URL": self._servers.database_url,
             "REDIS_URL": self._servers.redis_url,
             "SIGNING_KEY": self._signing_key,
-            "EXECUTOR_FUNCTION": "executor",
-            "POPULATOR_FUNCTION": "populator",
-            "WATCHER_FUNCTION": "watcher",
-            "MIGRATIONS_DIRECTORY": str(ROOT / "migrations"),
-            "ALLOWED_TARGET_NETWORKS": own.get("ALLOWED_TARGET_NETWORKS", LOOPBACK_NETWORKS),
-            "JOB_EVENTS": own.get("JOB_EVENTS", "true"),
         }
-        functions = self._template.functions
-        return {f.name: environment_of(f, supplied=supplied, own=own, settings=settings) for f in functions}
-
-    async def _start_echo(self, bound: Any, known: Demo) -> asyncio.subprocess.Process:
-        echo = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "dev.echo",
-            str(bound.fileno()),
-            pass_fds=(bound.fileno(),),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "STACK_PID": str(os.getpid()), "ECHO_WEBHOOK_SECRET": known.webhook_secret},
-            start_new_session=True,
-        )
-        self._folder.note_process(echo.pid)
-        self._tasks.append(asyncio.create_task(forward_lines(echo, "echo", self)))
-        return echo
+        return environments(self._template, supplied)
 
     def _tell(self, gateway: web.WebServer, echo_port: int, invoker: Invoker, known: Demo) -> None:
         facts = {
@@ -261,12 +237,6 @@ class Stack:
     async def _stop_rest(self) -> None:
         for task in self._tasks:
             task.cancel()
-        if self._echo is not None and self._echo.returncode is None:
-            self._echo.terminate()
-            try:
-                async with asyncio.timeout(1.5):
-                    await self._echo.wait()
-            except TimeoutError:
-                self._echo.kill()
-                await self._echo.wait()
+        if self._echo is not None:
+            await end_process(self._echo, seconds=1.5)
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hosting.pool import Pool, Result
+from hosting.pool import GRACE_SECONDS, Pool, Result
 from hosting.reports import Reports
 from hosting.template import Function
 
@@ -40,16 +40,32 @@ class Invoker:
         caps: Mapping[str, int] = DEFAULT_CAPS,
         retry_delays: Sequence[float] = RETRY_DELAYS_SECONDS,
         idle_seconds: float = 120.0,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
+        """`grace_seconds` is how long processes may take to end when they are asked to."""
         self.pools = {
-            f.name: Pool(f, environments[f.name], reports, cap=caps.get(f.name, 1), idle_seconds=idle_seconds)
+            f.name: Pool(
+                f,
+                environments[f.name],
+                reports,
+                cap=caps.get(f.name, 1),
+                idle_seconds=idle_seconds,
+                grace_seconds=grace_seconds,
+            )
             for f in functions
         }
+        self.failing: set[str] = set()
+        """Functions whose last asynchronous invocation failed for good."""
         self._queues: dict[str, asyncio.Queue[_Queued]] = {name: asyncio.Queue(_QUEUE) for name in self.pools}
         self._reports = reports
         self._retry_delays = tuple(retry_delays)
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits to."""
+        return all(queue.empty() for queue in self._queues.values()) and not any(p.busy for p in self.pools.values())
 
     def start(self) -> None:
         """Begin to work through asynchronous invocations."""
@@ -84,13 +100,16 @@ class Invoker:
         while not self._stopping:
             queued = await queue.get()
             result = await pool.invoke(queued.event, queued.request_id)
-            if result.error is not None and not self._stopping:
+            if result.error is None:
+                self.failing.discard(name)
+            elif not self._stopping:
                 self._retry(name, queued, result)
 
     def _retry(self, name: str, queued: _Queued, result: Result) -> None:
         error = result.error or {}
         facts = {"function": name, "request_id": queued.request_id, "error": error.get("errorMessage", "")}
         if queued.failures >= min(self.pools[name].function.max_retry_attempts, len(self._retry_delays)):
+            self.failing.add(name)
             self._reports.event("invocation.dropped", **facts)
             return
         delay = self._retry_delays[queued.failures]

@@ -19,7 +19,7 @@ from hosting.template import Function
 from scheduler_core.clock import monotonic
 
 _LONGEST_LINE = 1_048_576
-_GRACE_SECONDS = 2.0
+GRACE_SECONDS = 2.0
 _INIT_SECONDS = 30.0
 _STOPPED: Mapping[str, Any] = {"errorType": "Sandbox.Stopped", "errorMessage": "the stack is being stopped"}
 
@@ -93,13 +93,13 @@ class Sandbox:
         else:
             self._writer.close()
 
-    async def stop(self) -> None:
-        """Ask it to end; a handler with an ending of its own has about 2 s for it."""
+    async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Ask it to end; a handler with an ending of its own has some time for it."""
         self.close()
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         try:
-            async with asyncio.timeout(_GRACE_SECONDS):
+            async with asyncio.timeout(grace_seconds):
                 await self.process.wait()
         except TimeoutError:
             self.kill()
@@ -117,12 +117,14 @@ class Pool:
         *,
         cap: int,
         idle_seconds: float = 120.0,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self.function = function
         self.cap = cap
         self._environment = dict(environment)
         self._reports = reports
         self._idle_seconds = idle_seconds
+        self._grace_seconds = grace_seconds
         self._all: set[Sandbox] = set()
         self._idle: list[Sandbox] = []
         self._waiting: deque[asyncio.Future[Sandbox | Mapping[str, Any]]] = deque()
@@ -134,6 +136,11 @@ class Pool:
     def pids(self) -> list[int]:
         """The processes that live."""
         return sorted(sandbox.process.pid for sandbox in self._all if sandbox.lives)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an invocation runs or waits for a process."""
+        return bool(self._waiting or self._starting) or len(self._idle) < len(self._all)
 
     async def warm(self) -> None:
         """Have one process ready."""
@@ -163,7 +170,7 @@ class Pool:
         self._stopped = True
         while waiter := self._next_waiter():
             waiter.set_result(_STOPPED)
-        await asyncio.gather(*(sandbox.stop() for sandbox in self._all))
+        await asyncio.gather(*(sandbox.stop(self._grace_seconds) for sandbox in self._all))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _acquire(self) -> Sandbox | Mapping[str, Any]:

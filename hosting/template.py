@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
+from hosting.cloudformation import parse
 
 _UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _LAMBDA_RETRIES = 2
@@ -88,7 +88,7 @@ class TemplateError(Exception):
 
 def read_template(path: Path) -> Template:
     """Read a SAM template. Raises TemplateError for a schedule or an authorizer of an unknown kind."""
-    document = yaml_parse(path.read_text(encoding="utf-8"))
+    document = parse(path.read_text(encoding="utf-8"))
     resources: dict[str, dict[str, Any]] = document["Resources"]
     defaults = {name: spec.get("Default") for name, spec in document.get("Parameters", {}).items()}
     shared = document.get("Globals", {}).get("Function", {})
@@ -104,7 +104,7 @@ def read_template(path: Path) -> Template:
             for function, _, event in events
             if event["Type"] == "HttpApi"
         ),
-        authorizers=tuple(_authorizer(n, spec, names) for n, spec in auth.get("Authorizers", {}).items()),
+        authorizers=tuple(_authorizer(n, spec, names, defaults) for n, spec in auth.get("Authorizers", {}).items()),
         schedules=tuple(
             Schedule(name=name, function=function, every=_rate(event["Properties"]))
             for function, name, event in events
@@ -148,17 +148,33 @@ def _route(function: str, properties: dict[str, Any], default_authorizer: str | 
     )
 
 
-def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str]) -> Authorizer:
+def _authorizer(name: str, spec: dict[str, Any], names: dict[str, str], defaults: dict[str, Any]) -> Authorizer:
     if str(spec.get("AuthorizerPayloadFormatVersion")) != "2.0" or not spec.get("EnableSimpleResponses"):
         raise TemplateError(f"authorizer {name}: only payload format 2.0 with simple responses is understood")
     identity = spec.get("Identity", {})
-    logical_id = spec["FunctionArn"]["Fn::GetAtt"][0]
+    ttl = _resolved(identity.get("ReauthorizeEvery", _GATEWAY_AUTHORIZER_TTL), defaults)
+    if ttl is None:
+        raise TemplateError(f"authorizer {name}: ReauthorizeEvery is neither a number nor a parameter with a default")
+    referred = function_referred_to(spec["FunctionArn"])
     return Authorizer(
         name=name,
-        function=names[logical_id],
+        function=names.get(referred, referred),
         headers=tuple(header.lower() for header in identity.get("Headers", [])),
-        ttl_seconds=int(identity.get("ReauthorizeEvery", _GATEWAY_AUTHORIZER_TTL)),
+        ttl_seconds=int(ttl),
     )
+
+
+def function_referred_to(arn: dict[str, Any]) -> str:
+    """What a reference to a function says of it: its logical id or its short name.
+
+    The id in `!GetAtt Function.Arn`, `!Ref Function.Alias` and `!Sub "${Function.Arn}:alias"`, the name in
+    `!Sub "arn:...:function:${AWS::StackName}-name:alias"`.
+    """
+    (said,) = arn.values()
+    text = str(said[0] if isinstance(said, list) else said)
+    if ":function:${AWS::StackName}-" in text:
+        return text.rpartition(":function:${AWS::StackName}-")[2].partition(":")[0]
+    return text.removeprefix("${").partition(".")[0]
 
 
 def _rate(properties: dict[str, Any]) -> timedelta:

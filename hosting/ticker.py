@@ -2,23 +2,36 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 from uuid import uuid4
 
 from hosting.events import ACCOUNT, REGION
-from hosting.invoker import Invoker, QueueFullError
+from hosting.invoker import QueueFullError
 from hosting.reports import Reports
 from hosting.template import Schedule
 from scheduler_core.clock import monotonic, utc_now
 
 
+class Starts(Protocol):
+    """Whatever can start a function."""
+
+    def invoke_async(self, name: str, event: object) -> str:
+        """Answers a request id. Raises QueueFullError."""
+
+
 class Ticker:
     """Fires every schedule of the template."""
 
-    def __init__(self, schedules: Sequence[Schedule], invoker: Invoker, reports: Reports) -> None:
+    def __init__(self, schedules: Sequence[Schedule], invoker: Starts, reports: Reports) -> None:
         self._schedules = schedules
         self._invoker = invoker
         self._reports = reports
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ticks(self) -> bool:
+        """Whether every schedule goes on being fired."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     def start(self) -> None:
         """Fire for the first time now."""
@@ -35,7 +48,7 @@ class Ticker:
         due = monotonic()
         while True:
             try:
-                self._invoker.invoke_async(schedule.function, _event(schedule))
+                self._invoker.invoke_async(schedule.function, scheduled_event(schedule))
             except QueueFullError:
                 self._reports.event("tick.missed", function=schedule.function)
             # After the machine has slept, one tick makes up for all that were missed.
@@ -43,7 +56,8 @@ class Ticker:
             await asyncio.sleep(due - monotonic())
 
 
-def _event(schedule: Schedule) -> dict[str, object]:
+def scheduled_event(schedule: Schedule) -> dict[str, object]:
+    """What EventBridge Scheduler hands to a function."""
     return {
         "version": "0",
         "id": str(uuid4()),

@@ -18,9 +18,9 @@ class _Server(uvicorn.Server):
 
 
 class WebServer:
-    """One application on one loopback port."""
+    """One application on one port; `grace_seconds` is what requests under way get at the end."""
 
-    def __init__(self, application: Any, bound: socket.socket) -> None:
+    def __init__(self, application: Any, bound: socket.socket, *, grace_seconds: int = 1) -> None:
         self.port: int = bound.getsockname()[1]
         self._bound = bound
         config = uvicorn.Config(
@@ -30,7 +30,7 @@ class WebServer:
             access_log=False,
             server_header=False,
             timeout_keep_alive=30,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=grace_seconds,
             backlog=1_024,
         )
         self._server = _Server(config)
@@ -47,7 +47,7 @@ class WebServer:
             await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
-        """Finish what is under way, for a second at most."""
+        """Finish what is under way, as long as it is given time."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task
@@ -67,3 +67,16 @@ def bind(preferred: int | None = None) -> socket.socket:
             continue
         return bound
     raise OSError("there is no free port on 127.0.0.1")
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """A listening place at this address and port and no other. Raises OSError."""
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((address, port))
+        bound.listen(1_024)
+    except OSError:
+        bound.close()
+        raise
+    return bound

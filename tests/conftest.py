@@ -18,6 +18,15 @@ from psycopg import sql
 from dev import processes
 from dev.postgres import PostgresServer
 from dev.redis import RedisServer
+from tests.emulators import (  # noqa: F401 - fixtures for every test
+    aws,
+    aws_on_localstack,
+    aws_on_moto,
+    emulator,
+    localstack_server,
+    moto_server,
+)
+from tests.secret_store import SecretStore, keeping_secrets
 
 ROOT = Path(__file__).parents[1]
 MIGRATIONS = ROOT / "migrations"
@@ -143,6 +152,13 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def secret_store() -> Iterator[SecretStore]:
+    """The session's Secrets Manager."""
+    with keeping_secrets() as store:
+        yield store
 
 
 def _administer(server: PostgresServer) -> psycopg.Connection[tuple[object, ...]]:

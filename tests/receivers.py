@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +41,13 @@ class Receiver:
 
     url: str = ""
     received: list[Received] = field(default_factory=list)
+    lambda_answers: list[int] = field(default_factory=list)
+    """What Lambda's Invoke API answers, one after another; 202 once they are used up."""
     _times: Counter[str] = field(default_factory=Counter)
 
     def invoked(self) -> list[str]:
         """The functions whose invocation was asked for."""
-        return [r.path.split("/")[3] for r in self.received if r.path.startswith("/2015-03-31/")]
+        return [unquote(r.path.split("/")[3]) for r in self.received if r.path.startswith("/2015-03-31/")]
 
     def deliveries(self) -> list[Received]:
         """Everything else."""
@@ -74,7 +77,7 @@ class Receiver:
             case "poll":
                 return (202, {}) if self._times[known] <= int(value) else (200, {})
             case "2015-03-31":
-                return 202, {}
+                return (self.lambda_answers.pop(0) if self.lambda_answers else 202), {}
         return 200, {}
 
 

@@ -21,7 +21,7 @@ Jobs = Annotated[int, typer.Option(min=100, help="How many jobs; a slow peer get
 Keep = Annotated[Path, typer.Option("--results", help="Where the results go, as JSON.")]
 
 
-def add_commands(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     """Declare them all."""
     plain_command(app, "drain")(drain)
     plain_command(app, "deliver")(deliver)

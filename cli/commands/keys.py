@@ -1,7 +1,6 @@
 """`scheduler keys`: API keys. A secret is shown once, when it is made; what is stored cannot be turned back into it."""
 
-import os
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -38,59 +37,28 @@ def create(
     environment: Annotated[str, typer.Option(help="A word inside the key, such as live or test.")] = "live",
 ) -> None:
     """Make a key; prints it, once."""
-    from cli import registry
-    from scheduler_core.security.api_keys import ENTROPY_BYTES, generate
-    from scheduler_core.storage import api_keys
-
-    now = utc_now()
-    expires_at = None if expires_in is None else now + timedelta(seconds=inputs.span(expires_in, "--expires-in"))
-    try:
-        key = generate(environment, os.urandom(ENTROPY_BYTES))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--environment") from None
-    with registry.transaction(database.url) as connection:
-        owner = registry.merchant(connection, merchant)
-        stored = api_keys.create(
-            connection,
-            owner.id,
-            key_id=key.id,
-            environment=key.environment,
-            secret_sha256=key.secret_sha256,
-            name=name,
-            permissions=[each.value for each in permission or Permission],
-            now=now,
-            expires_at=expires_at,
-        )
-        registry.note(connection, owner.id, "key.created", f"/keys/{key.id}", now)
-    _show_once(database, {**_public(stored, now), "key": key.plaintext})
+    made = database.ask(
+        "keys.create",
+        merchant=merchant,
+        name=name,
+        permissions=[each.value for each in permission or ()],
+        expires_in_seconds=None if expires_in is None else inputs.span(expires_in, "--expires-in"),
+        environment=environment,
+    )
+    _show_once(database, made)
 
 
 @database_command(app, "list")
 def list_(database: DatabaseSession, merchant: MerchantName) -> None:
     """List a merchant's keys, oldest first."""
-    from cli import registry
-    from scheduler_core.storage import api_keys
-
     now = utc_now()
-    with registry.transaction(database.url) as connection:
-        found = api_keys.list_of_merchant(connection, registry.merchant(connection, merchant).id)
-    database.out.show(
-        {"items": [_public(each, now) for each in found]}, lambda answer: views.keys(answer["items"], now)
-    )
+    database.out.show(database.ask("keys.list", merchant=merchant), lambda answer: views.keys(answer["items"], now))
 
 
 @database_command(app, "revoke")
 def revoke(database: DatabaseSession, key: KeyId) -> None:
     """End a key for good. The gateway remembers an answer for a key for up to a minute."""
-    from cli import registry
-    from scheduler_core.storage import api_keys
-
-    now = utc_now()
-    with registry.transaction(database.url) as connection:
-        stored = registry.key(connection, key)
-        ended = api_keys.revoke(connection, stored.merchant_id, stored.id, now)
-        registry.note(connection, stored.merchant_id, "key.revoked", f"/keys/{stored.id}", now)
-    database.out.show(_public(ended, now), views.tree)
+    database.out.show(database.ask("keys.revoke", key=key), views.tree)
 
 
 @database_command(app, "rotate")
@@ -100,30 +68,12 @@ def rotate(
     overlap: Annotated[str, typer.Option(metavar="24h", help="How long the old key goes on working.")] = "24h",
 ) -> None:
     """Make a key with the same name and permissions, and let the old one end after the overlap."""
-    from cli import registry
-    from scheduler_core.security.api_keys import ENTROPY_BYTES, generate
-    from scheduler_core.storage import api_keys
-
-    now = utc_now()
-    old_ends_at = now + timedelta(seconds=inputs.span(overlap, "--overlap"))
-    with registry.transaction(database.url) as connection:
-        old = registry.key(connection, key)
-        fresh = generate(old.environment, os.urandom(ENTROPY_BYTES))
-        stored = api_keys.rotate(
-            connection,
-            old.merchant_id,
-            old.id,
-            key_id=fresh.id,
-            secret_sha256=fresh.secret_sha256,
-            now=now,
-            old_expires_at=old_ends_at,
-        )
-        registry.note(connection, old.merchant_id, "key.rotated", f"/keys/{old.id}", now)
-        old = api_keys.get(connection, old.merchant_id, old.id)
-    answer = {**_public(stored, now), "key": fresh.plaintext, "replaces": _public(old, now)}
+    answer = database.ask("keys.rotate", key=key, overlap_seconds=inputs.span(overlap, "--overlap"))
     _show_once(database, answer)
-    if not database.out.json and old.expires_at is not None:
-        database.out.remark(f"the old key {old.id} ends {times.full(old.expires_at, now)}")
+    old = answer["replaces"]
+    if not database.out.json and old["expires_at"] is not None:
+        ends = times.full(datetime.fromisoformat(old["expires_at"]), utc_now())
+        database.out.remark(f"the old key {old['id']} ends {ends}")
 
 
 def _show_once(database: DatabaseSession, answer: dict[str, Any]) -> None:
@@ -140,20 +90,3 @@ def _show_once(database: DatabaseSession, answer: dict[str, Any]) -> None:
         ),
     )
     database.out.remark("keep the key now: it cannot be shown again")
-
-
-def _public(key: Any, now: datetime) -> dict[str, Any]:
-    from cli import registry
-
-    return {
-        "id": key.id,
-        "merchant_id": str(key.merchant_id),
-        "name": key.name,
-        "environment": key.environment,
-        "permissions": key.permissions,
-        "state": registry.key_state(key, now),
-        **{
-            each: None if getattr(key, each) is None else times.rfc3339(getattr(key, each))
-            for each in ("expires_at", "last_used_at", "created_at", "revoked_at")
-        },
-    }

@@ -20,14 +20,17 @@ def register(app: typer.Typer) -> None:
         database: DatabaseSession,
         directory: Annotated[Path, typer.Option(help="The folder of the migrations.")] = _MIGRATIONS,
     ) -> None:
-        """Bring the database's schema up to date; safe to repeat and to race."""
+        """Bring the database's schema up to date; safe to repeat and to race. In AWS: to what was deployed there."""
         from cli import registry
         from scheduler_core.storage.migrations import apply_migrations
 
-        with registry.translated():
-            applied = apply_migrations(database.url, directory)
+        if database.function is not None:
+            done = registry.ask_function(database.function, {})
+        else:
+            with registry.translated():
+                done = {"applied": apply_migrations(database.url, directory)}
         database.out.show(
-            {"applied": applied},
+            done,
             lambda answer: "\n".join(f"applied {name}" for name in answer["applied"]) or "nothing to apply",
         )
 

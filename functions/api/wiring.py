@@ -33,20 +33,14 @@ def settings() -> ApiSettings:
 @cache
 def database() -> Database:
     """PostgreSQL as the role that sees one merchant at a time."""
-    return Database(
-        settings().database_url.get_secret_value(),
-        Role.API,
-        connect_timeout_seconds=settings().database_connect_timeout_seconds,
-        statement_timeout_seconds=settings().database_statement_timeout_seconds,
-    )
+    return Database.connect(settings(), Role.API)
 
 
 @cache
 def probe() -> Database:
     """A connection of its own for the health check, which must not wait for what it looks at."""
-    return Database(
-        settings().database_url.get_secret_value(), Role.API, connect_timeout_seconds=2, statement_timeout_seconds=1.5
-    )
+    bounds = {"database_connect_timeout_seconds": 2, "database_statement_timeout_seconds": 1.5}
+    return Database.connect(settings().model_copy(update=bounds), Role.API)
 
 
 @cache

@@ -21,13 +21,7 @@ class AuthorizerSettings(DatabaseSettings, ObservabilitySettings):
 @cache
 def database() -> Database:
     """PostgreSQL as the role that may read keys."""
-    settings = AuthorizerSettings()
-    return Database(
-        settings.database_url.get_secret_value(),
-        Role.WORKER,
-        connect_timeout_seconds=settings.database_connect_timeout_seconds,
-        statement_timeout_seconds=settings.database_statement_timeout_seconds,
-    )
+    return Database.connect(AuthorizerSettings(), Role.WORKER)
 
 
 def lambda_handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
+from uuid import UUID
 
 from executor.executor import Executor
 from executor.heartbeat import Heartbeat
@@ -14,47 +14,38 @@ from executor.recorder import Recorder
 from executor.roster import Roster
 from executor.settings import ExecutorSettings
 from scheduler_core.delivery.courier import Courier
-from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
 from scheduler_core.invocation.lambda_invoker import InvocationError, LambdaInvoker
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.security.installation_key import installation_key
 from scheduler_core.services.announcing import Announcer
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.storage.database import Database, Role
 
-JOBS_PER_EXECUTOR = 5_000
 ABORT_SECONDS = 1.0
 RECORD_SECONDS = 3.0
-
-
-def is_needed(settings: ExecutorSettings, now: datetime, reason: str) -> bool:
-    """Whether one more executor has work: always when the populator asks, else only if those awake are too few."""
-    if reason == "backlog":
-        return True
-    try:
-        queue = ReadySet.connect(settings)
-        depth = queue.depth(now)
-        queue.close()
-    except QueueUnavailableError:
-        return True
-    return depth.executors * JOBS_PER_EXECUTOR <= depth.due
 
 
 class Crew:
     """A context: threads run inside it, and none is left after it."""
 
     def __init__(
-        self, settings: ExecutorSettings, *, clock: Callable[[], datetime], jitter: Callable[[], float]
+        self,
+        settings: ExecutorSettings,
+        queue: ReadySet,
+        *,
+        executor_id: UUID,
+        clock: Callable[[], datetime],
+        jitter: Callable[[], float],
     ) -> None:
-        executor_id = uuid4()
         lease = timedelta(seconds=settings.lease_seconds)
         self._settings = settings
-        self._queue = ReadySet.connect(settings)
+        self._queue = queue
         self._invoker = LambdaInvoker(settings)
         self.roster = Roster(settings.executor_concurrency)
         main_database = Database.connect(settings, Role.WORKER)
-        book = MerchantBook(main_database, settings.signing_key.get_secret_value().encode())
+        book = MerchantBook(main_database, installation_key(settings))
         announcer = Announcer(
             self._queue,
             LambdaInvoker(settings),
@@ -111,6 +102,7 @@ class Crew:
             lead=timedelta(milliseconds=settings.lead_milliseconds),
             lease=lease,
             idle_seconds=settings.idle_seconds,
+            jobs_per_executor=settings.jobs_per_executor,
             clock=clock,
         )
 
@@ -127,7 +119,6 @@ class Crew:
         self.courier.close(0)
         self.recorder.close(RECORD_SECONDS)
         self.executor.finish()
-        self._queue.close()
 
     def drain(self, may_wait: Callable[[], bool]) -> None:
         """Wait for what is being delivered, as long as `may_wait` allows."""

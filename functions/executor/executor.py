@@ -14,11 +14,10 @@ from executor.roster import Roster
 from scheduler_core.clock import monotonic
 from scheduler_core.delivery.parcels import Parcel
 from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
-from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
+from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict, expiry_due
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import Popped, ReadySet
-from scheduler_core.services.announcing import LINGER
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database
@@ -69,6 +68,7 @@ class Executor:
         lead: timedelta,
         lease: timedelta,
         idle_seconds: float,
+        jobs_per_executor: int,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -85,19 +85,26 @@ class Executor:
         self._lead = lead
         self._lease = lease
         self._idle_seconds = idle_seconds
+        self._jobs_per_executor = jobs_per_executor
         self._clock = clock
         self._done: list[str] = []
         self._worked_at = monotonic()
         self._sees_more = False
+        self._stay = False
 
-    def run(self, must_stop: Callable[[], bool], report: Report) -> None:
-        """Work until there is nothing to do for a while, or `must_stop` says so. A store that is away is waited for."""
+    def run(self, must_stop: Callable[[], bool], report: Report, *, stay: bool = False) -> None:
+        """Work until there is nothing to do for a while, or `must_stop` says so. A store that is away is waited for.
+
+        `stay`: only `must_stop` ends it, for where nobody could wake another one.
+        """
+        self._stay = stay
         self._worked_at = (
             monotonic() - self._idle_seconds
         )  # with nothing at hand at the start there is nothing to stay for
         while True:
             if must_stop():
-                report.reason, report.more = "time", self._sees_more or len(self._roster) > 0
+                report.reason, report.more = "time", self._sees_more
+                self._step_down()
                 return
             try:
                 if self._turn(report):
@@ -115,20 +122,28 @@ class Executor:
         now = self._clock()
         try:
             for start in range(0, len(jobs), self._batch):
+                page = jobs[start : start + self._batch]
                 with self._database.transaction() as connection:
-                    records = [released(now, job) for job in jobs[start : start + self._batch]]
+                    records = [released(now, job) for job in page]
                     claims.record(connection, records, now=now, executor_id=self._executor_id)
+                self._queue.announce(now, [Hint(job.merchant_id, job.id, now, job.priority) for job in page])
         except DatabaseUnavailableError as error:
             logger.warning("jobs could not be given back; their leases will run out", extra={"cause": str(error)})
+        except QueueUnavailableError as error:
+            logger.warning("jobs given back wait for the next filling", extra={"cause": str(error)})
 
     def finish(self) -> None:
         """Say the last word to the ready set: this executor is gone, its batches are dealt with."""
+        self._step_down()
+        self._database.close()
+
+    def _step_down(self) -> None:
+        """Count as awake no longer: whoever announces something now must wake another."""
         try:
             self._queue.finish(self._done)
             self._queue.retire(self._name)
         except QueueUnavailableError as error:
             logger.warning("the ready queue is away; it will notice by itself", extra={"cause": str(error)})
-        self._database.close()
 
     def _turn(self, report: Report) -> bool:
         """One round; True: this executor has left."""
@@ -173,7 +188,7 @@ class Executor:
             raise
 
     def _claim(self, now: datetime, popped: Popped) -> int:
-        with self._database.transaction() as connection:
+        with self._database.statement() as connection:
             claimed = claims.claim(connection, popped.hints, now=now, due_before=now + self._lead, lease=self._lease)
         self._done.append(popped.token)
         self._roster.add(claimed)
@@ -197,15 +212,16 @@ class Executor:
         """Places under concurrency limits that stale hints have taken."""
         if len(claimed) == len(popped.hints):
             return
-        held = {job.id for job in claimed}
-        stale = [hint for hint in popped.hints if hint[1] not in held and self._book.limits_concurrency(hint[0])]
-        if stale:
-            self._queue.release(stale)
+        held = {job.id.hex for job in claimed}
+        stale = [hint for hint in popped.hints if hint[1] not in held]
+        limited = [hint for hint in stale if self._book.limits_concurrency(UUID(hex=hint[0]))]
+        if limited:
+            self._queue.release(limited)
 
     def _rest(self, now: datetime, popped: Popped) -> bool:
         """Sleep until something may be due; True: there is nothing to wait for, and this executor has left."""
         idle = monotonic() - self._worked_at >= self._idle_seconds
-        if idle and not len(self._roster) and self._queue.leave(now, executor=self._name, linger=LINGER):
+        if idle and not self._stay and not len(self._roster) and self._leaves(now):
             return True
         wait = 1.0 if popped.look_again_seconds is None else popped.look_again_seconds
         if popped.look_again_seconds is None and not idle:
@@ -213,6 +229,9 @@ class Executor:
         if wait > 0:
             self._queue.sleep(wait)
         return False
+
+    def _leaves(self, now: datetime) -> bool:
+        return self._queue.leave(now, executor=self._name, jobs_per_executor=self._jobs_per_executor)
 
     def _pause(self) -> None:
         self._roster.wait_for_room(10**9, PAUSE_SECONDS)

@@ -58,7 +58,7 @@ class Journal:
 
 
 def _milliseconds(span: timedelta) -> float:
-    return span / timedelta(milliseconds=1)
+    return span.total_seconds() * 1_000
 
 
 def _origin(target: str) -> str | None:

@@ -100,27 +100,29 @@ class Recorder:
         records = [record(job, decide(now, job, result, self._jitter()), result) for job, result in results]
         written = self._write(now, records)
         self._roster.remove((job.id, job.attempt) for job, _ in results)
-        self._follow_up(now, results, [r for r in records if (r.job_id, r.attempt) in written])
+        self._follow_up(now, results, written)
         self._journal.ended(results, records)
 
-    def _write(self, now: datetime, records: Sequence[AttemptRecord]) -> set[claims.AttemptKey]:
+    def _write(self, now: datetime, records: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
         while True:
             try:
-                with self._database.transaction() as connection:
+                with self._database.statement() as connection:
                     return claims.record(connection, records, now=now, executor_id=self._executor_id)
             except (DatabaseUnavailableError, DeadlockDetected) as error:
                 if monotonic() >= self._gives_up_at:
                     logger.error("results are given up; their leases will run out", extra={"count": len(records)})
-                    return set()
+                    return []
                 logger.warning("results wait for the database", extra={"cause": str(error), "count": len(records)})
                 threading.Event().wait(RETRY_SECONDS)
 
-    def _follow_up(self, now: datetime, results: Results, written: list[AttemptRecord]) -> None:
+    def _follow_up(self, now: datetime, results: Results, written: Sequence[AttemptRecord]) -> None:
         priorities = {job.id: job.priority for job, _ in results}
         again = [Hint(r.merchant_id, r.job_id, r.next_run_at, priorities[r.job_id]) for r in written if r.next_run_at]
         if again:
             self._announcer.announce(now, again)
-        limited = [(job.merchant_id, job.id) for job, _ in results if self._book.limits_concurrency(job.merchant_id)]
+        limited = [
+            (job.merchant_id.hex, job.id.hex) for job, _ in results if self._book.limits_concurrency(job.merchant_id)
+        ]
         if limited:
             try:
                 self._queue.release(limited)

@@ -8,6 +8,7 @@ from scheduler_core.settings import (
     LeaseSettings,
     ObservabilitySettings,
     QueueSettings,
+    ScalingSettings,
     SigningSettings,
     TargetSettings,
 )
@@ -17,6 +18,7 @@ class ExecutorSettings(
     DatabaseSettings,
     QueueSettings,
     InvocationSettings,
+    ScalingSettings,
     LeaseSettings,
     SigningSettings,
     TargetSettings,
@@ -35,3 +37,5 @@ class ExecutorSettings(
     drain_seconds: float = Field(default=310.0, ge=1, le=600)
     """How long before the invocation's end no more jobs are claimed: a little more than the longest job timeout.
     An invocation that may last less than twice as long drains for half of its time."""
+    stop_seconds: float = Field(default=0.0, ge=0, le=300)
+    """How long deliveries under way may go on after SIGTERM; then they are given back, and made again by another."""

@@ -48,7 +48,7 @@ class Populator:
         more = executors_to_invoke(
             depth.due, depth.executors, per_executor=self._settings.jobs_per_executor, most=self._settings.max_executors
         )
-        if refill.must_invoke:
+        if refill.must_invoke and not depth.executors:  # unless one has come since
             more = max(more, 1)
         return Tick(
             announced=refill.announced,
@@ -61,7 +61,8 @@ class Populator:
     def _invoke(self, count: int) -> int:
         for done in range(count):
             try:
-                self._invoker.invoke_async(self._settings.executor_function, {"reason": "backlog"})
+                if self._invoker.invoke_async(self._settings.executor_function, {"reason": "backlog"}) is False:
+                    return done
             except InvocationError as error:
                 logger.warning("an executor could not be invoked", extra={"cause": str(error)})
                 return done

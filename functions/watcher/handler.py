@@ -19,7 +19,7 @@ from scheduler_core.storage.database import Database, Role
 from watcher.alerts import Alerts, SnsTopic
 from watcher.job_rescuer import JobRescuer
 from watcher.settings import WatcherSettings
-from watcher.watcher import Watcher
+from watcher.watcher import Report, Watcher
 
 
 @cache
@@ -62,16 +62,31 @@ def _watcher() -> Watcher:
 
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers the run's report: passes, rescued, expired, partitions, alerts and so on."""
-    report = _watcher().run(
-        utc_now,
-        time.sleep,
-        lambda: context.get_remaining_time_in_millis() / 1_000,
-        least_passes=2 if event.get("reason") == "unwatched" else 1,
-    )
+    """Answers the run's report: passes, rescued, expired, partitions, alerts and so on. Metrics come in any case."""
+    report = Report()
+    try:
+        _watcher().run(
+            utc_now,
+            time.sleep,
+            lambda: context.get_remaining_time_in_millis() / 1_000,
+            report,
+            least_passes=2 if event.get("reason") == "unwatched" else 1,
+        )
+    finally:
+        _measure(report)
+    return report.as_dict()
+
+
+def _measure(report: Report) -> None:
     emit(
         _settings().service_namespace,
-        {"OldestDueAgeSeconds": report.oldest_due_age_seconds},
-        {"JobsRescued": report.rescued, "JobsExpired": report.expired, "AlertsSent": report.alerts},
+        service="watcher",
+        seconds={"OldestDueAgeSeconds": report.oldest_due_age_seconds},
+        counts={
+            "CompletedLastMinute": report.completed_last_minute,
+            "FailedLastMinute": report.failed_last_minute,
+            "JobsRescued": report.rescued,
+            "JobsExpired": report.expired,
+            "AlertsSent": report.alerts,
+        },
     )
-    return report.as_dict()

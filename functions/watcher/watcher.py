@@ -4,7 +4,8 @@ The guard is what makes a crash known within lease + watch seconds although the 
 when nothing runs and nothing is due, so an idle installation pays for one short pass a minute.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,7 +35,11 @@ class Report:
     partitions_dropped: int = 0
     rows_deleted: int = 0
     alerts: int = 0
-    oldest_due_age_seconds: float = 0.0
+    oldest_due_age_seconds: float | None = None
+    """None: it could not be seen."""
+    completed_last_minute: int | None = None
+    failed_last_minute: int | None = None
+    """Attempts of the last whole minute."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -73,19 +78,17 @@ class Watcher:
         clock: Callable[[], datetime],
         sleep: Callable[[float], None],
         remaining_seconds: Callable[[], float],
+        report: Report,
         *,
         least_passes: int = 1,
-    ) -> Report:
+    ) -> None:
         """Upkeep once, then guard until nothing runs or the invocation's time is nearly used.
 
-        `least_passes` is 2 for whoever is about to claim something that this run could not see yet.
+        What was done and seen is in `report`, even if this raises. `least_passes` is 2 for whoever is about to claim
+        something that this run could not see yet.
         """
-        report = Report()
         self._guard_once(clock(), report)
-        try:
-            self._keep_up(clock(), report)
-        except DatabaseUnavailableError as error:  # a partition's lock was not to be had, say: running jobs come first
-            logger.warning("upkeep waits for the next run", extra={"cause": str(error)})
+        self._keep_up(clock(), report)
         while (
             self._is_needed(clock()) or report.passes < least_passes
         ) and remaining_seconds() > self._watch.total_seconds() * 2:
@@ -95,7 +98,6 @@ class Watcher:
             except DatabaseUnavailableError as error:
                 logger.warning("the database is away; watching on", extra={"cause": str(error)})
         self._leave()
-        return report
 
     def _guard_once(self, now: datetime, report: Report) -> None:
         report.passes += 1
@@ -106,11 +108,19 @@ class Watcher:
         age = max(timedelta(), now - oldest) if oldest else timedelta()
         report.oldest_due_age_seconds = age.total_seconds()
         if age > OVERDUE and not self._somebody_is_awake(now):
-            self._announcer.wake_executor()
+            self._announcer.wake_executor("unannounced")
             report.executors_invoked += 1
-        report.alerts += self._alerts.look(now, oldest)
+        with _aside("alerts wait for the next pass"):
+            report.alerts += self._alerts.look(now, oldest)
 
     def _keep_up(self, now: datetime, report: Report) -> None:
+        with _aside("measuring waits for the next run"), self._database.transaction() as connection:
+            rates = upkeep.throughput_across_merchants(connection, now=now)
+            report.completed_last_minute, report.failed_last_minute = rates
+        with _aside("upkeep waits for the next run"):  # a partition's lock was not to be had, say
+            self._keep_tables(now, report)
+
+    def _keep_tables(self, now: datetime, report: Report) -> None:
         with self._database.transaction() as connection:
             made, dropped = upkeep.keep_partitions(connection, now=now, retention=self._retention)
         report.partitions_made, report.partitions_dropped = made, dropped
@@ -147,3 +157,14 @@ class Watcher:
             self._queue.leave_duty("watch", self._watcher_id)
         except QueueUnavailableError:
             logger.warning("the ready queue is away; the watch ends by itself")
+
+
+@contextmanager
+def _aside(said: str) -> Iterator[None]:
+    """What is done beside the guard: if it fails, running jobs come first all the same."""
+    try:
+        yield
+    except DatabaseUnavailableError as error:
+        logger.warning(said, extra={"cause": str(error)})
+    except Exception:  # noqa: BLE001 - whatever it is, it must not cost anybody their rescue
+        logger.exception(said)

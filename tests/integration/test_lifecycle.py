@@ -50,7 +50,7 @@ class Life(RuleBasedStateMachine):
     def an_executor_claims(self) -> None:
         due = self.row()["next_run_at"]
         with self.worker.transaction() as connection:
-            hint = (self.merchant, self.job_id)
+            hint = (self.merchant.hex, self.job_id.hex)
             claimed = claims.claim(connection, [hint, hint], now=self.now, due_before=self.now, lease=LEASE)
         may = allows(Event.CLAIM, self.status) and due is not None and due <= self.now
         assert len(claimed) == int(may)

@@ -19,7 +19,7 @@ def test_the_tests_run_on_the_versions_that_are_deployed() -> None:
     assert {name: dev.get(name) for name in layer} == layer
 
 
-@pytest.mark.parametrize("name", ["bootstrap.txt", "dev.txt", "layer.txt"])
+@pytest.mark.parametrize("name", sorted(file.name for file in FOLDER.glob("*.txt")))
 def test_every_pin_has_a_hash_and_no_address(name: str) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
     assert text.count("--hash=sha256:") >= len(pins(name)) > 0

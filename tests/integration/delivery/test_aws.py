@@ -1,181 +1,146 @@
-"""AWS targets, against moto's server."""
+"""AWS targets on the emulators: what arrives, and what becomes of a refusal. See tests/emulators.py."""
 
 import io
 import json
-import subprocess
-import sys
-import threading
-import urllib.parse
-import urllib.request
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError, ParamValidationError, ReadTimeoutError
-from moto.server import ThreadedMotoServer
 
-from scheduler_core.delivery import aws
 from scheduler_core.delivery.courier import Courier
 from scheduler_core.delivery.parcels import Parcel
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict
-from scheduler_core.domain.targets import AwsTarget, parse_target
+from tests.emulators import Emulator, Queue, unique
 
-from .conftest import Inbox, Receiver, http_job, job_for, send, wait_until
+from .conftest import Inbox, job_for
 
-REGION = "eu-central-1"
 EVERYTHING = ("*",)
 
 
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def environment(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.delenv("AWS_ENDPOINT_URL_LAMBDA", raising=False)
-
-
-def client(name: Any) -> Any:
-    return boto3.client(name, region_name=REGION)
-
-
 @pytest.fixture
-def queue(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """URL and ARN of a queue."""
-    sqs = client("sqs")
-    url = sqs.create_queue(QueueName=f"q{abs(hash(request.node.name))}")["QueueUrl"]
-    return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+def queue(aws: Emulator) -> Queue:
+    return aws.queue()
 
 
 def deliver(
     courier: Courier, inbox: Inbox, target: dict[str, Any], *, allowed: tuple[str, ...] = EVERYTHING, **fields: Any
 ) -> tuple[Any, DeliveryResult]:
-    job = job_for(target, **fields)
+    job = job_for(target, **{"timeout_seconds": 20, **fields})
     before = len(inbox.deliveries)
     courier.submit([Parcel(job, (), allowed)])
-    return job, inbox.wait_for(before + 1, 20)[before]
+    return job, inbox.wait_for(before + 1, 30)[before]
 
 
-def messages(url: str) -> list[dict[str, Any]]:
-    found = client("sqs").receive_message(
-        QueueUrl=url, MessageAttributeNames=["All"], AttributeNames=["All"], MaxNumberOfMessages=10
-    )
-    return list(found.get("Messages", []))
+def again(courier: Courier, inbox: Inbox, job: Any) -> DeliveryResult:
+    before = len(inbox.deliveries)
+    courier.submit([Parcel(job, (), EVERYTHING)])
+    return inbox.wait_for(before + 1, 30)[before]
 
 
-def test_sqs_takes_the_payload_with_job_and_attempt(courier: Courier, inbox: Inbox, queue: tuple[str, str]) -> None:
-    url, arn = queue
-    job, result = deliver(courier, inbox, {"type": "sqs", "arn": arn}, attempt=2)
+# What arrives -------------------------------------------------------------------------------------------------------
+
+
+def test_sqs_takes_the_payload_with_job_and_attempt(courier: Courier, inbox: Inbox, queue: Queue) -> None:
+    job, result = deliver(courier, inbox, {"type": "sqs", "arn": queue.arn}, attempt=2)
     assert (result.verdict, result.http_status, result.error) == (Verdict.DONE, 200, None)
     assert job.due_at < result.started_at <= result.finished_at
-    (message,) = messages(url)
+    (message,) = queue.messages()
     assert message["Body"] == '{"n": 1}'
     attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
     assert attributes == {"job_id": str(job.id), "attempt": "2"}
 
 
 def test_a_fifo_queue_gets_the_group_of_the_target_and_the_job_as_deduplication_id(
-    courier: Courier, inbox: Inbox
+    courier: Courier, inbox: Inbox, aws: Emulator
 ) -> None:
-    sqs = client("sqs")
-    url = sqs.create_queue(QueueName="orders.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
-    target = {"type": "sqs", "arn": f"arn:aws:sqs:{REGION}:123456789012:orders.fifo", "message_group_id": "shop"}
+    queue = aws.queue(fifo=True)
+    target = {"type": "sqs", "arn": queue.arn, "message_group_id": "shop"}
     job, result = deliver(courier, inbox, target, payload=None)
     assert result.verdict is Verdict.DONE
-    courier.submit([Parcel(job._replace(attempt=2), (), EVERYTHING)])
-    inbox.wait_for(2)
-    (message,) = messages(url)
+    assert again(courier, inbox, job._replace(attempt=2)).verdict is Verdict.DONE
+    (message,) = queue.messages()
+    assert queue.is_empty()
     assert message["Body"] == "{}"
     assert message["Attributes"]["MessageGroupId"] == "shop"
     assert message["Attributes"]["MessageDeduplicationId"] == str(job.id)
 
 
-def test_sns_publishes_the_payload_with_job_and_attempt(courier: Courier, inbox: Inbox, queue: tuple[str, str]) -> None:
-    url, queue_arn = queue
-    sns = client("sns")
-    topic = sns.create_topic(Name="news")["TopicArn"]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn)
-    job, result = deliver(courier, inbox, {"type": "sns", "arn": topic})
-    assert result.verdict is Verdict.DONE
-    (message,) = messages(url)
+def test_sns_publishes_the_payload_with_job_and_attempt(
+    courier: Courier, inbox: Inbox, aws: Emulator, queue: Queue
+) -> None:
+    sns = aws.client("sns")
+    topic = sns.create_topic(Name=unique("news"))["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue.arn)
+    job, result = deliver(courier, inbox, {"type": "sns", "arn": topic}, attempt=2)
+    assert (result.verdict, result.error) == (Verdict.DONE, None)
+    (message,) = queue.messages()
     body = json.loads(message["Body"])
     assert body["Message"] == '{"n": 1}'
     assert body["MessageAttributes"]["job_id"]["Value"] == str(job.id)
+    assert body["MessageAttributes"]["attempt"]["Value"] == "2"
 
 
-def test_eventbridge_gets_the_payload_as_the_detail(courier: Courier, inbox: Inbox, queue: tuple[str, str]) -> None:
-    url, queue_arn = queue
-    events = client("events")
-    bus = events.create_event_bus(Name="shop")["EventBusArn"]
-    events.put_rule(Name="all", EventBusName="shop", EventPattern='{"source": ["shop"]}')
-    events.put_targets(Rule="all", EventBusName="shop", Targets=[{"Id": "1", "Arn": queue_arn}])
-    job, result = deliver(
-        courier, inbox, {"type": "eventbridge", "arn": bus, "source": "shop", "detail_type": "order.due"}
-    )
-    assert result.verdict is Verdict.DONE
-    (message,) = messages(url)
+def test_eventbridge_gets_the_payload_as_the_detail(
+    courier: Courier, inbox: Inbox, aws: Emulator, queue: Queue
+) -> None:
+    bus, target = bus_to(aws, queue)
+    job, result = deliver(courier, inbox, target)
+    assert (result.verdict, result.error) == (Verdict.DONE, None)
+    (message,) = queue.messages()
     event = json.loads(message["Body"])
     assert (event["detail"], event["detail-type"], event["source"]) == ({"n": 1}, "order.due", "shop")
     assert event["resources"] == [str(job.id)]
+    assert bus == target["arn"]
 
 
-def role(name: str, service: str) -> str:
-    policy = json.dumps(
-        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": service}}]}
-    )
-    arn: str = client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+def bus_to(aws: Emulator, queue: Queue) -> tuple[str, dict[str, Any]]:
+    """The ARN of a bus that forwards everything to `queue`, and a target for it."""
+    events, name = aws.client("events"), unique("bus")
+    bus: str = events.create_event_bus(Name=name)["EventBusArn"]
+    events.put_rule(Name="all", EventBusName=name, EventPattern='{"source": ["shop"]}')
+    events.put_targets(Rule="all", EventBusName=name, Targets=[{"Id": "1", "Arn": queue.arn}])
+    return bus, {"type": "eventbridge", "arn": bus, "source": "shop", "detail_type": "order.due"}
+
+
+def state_machine(aws: Emulator) -> str:
+    """The ARN of a state machine that does nothing."""
+    arn: str = aws.client("stepfunctions").create_state_machine(
+        name=unique("order"),
+        definition='{"StartAt": "a", "States": {"a": {"Type": "Pass", "End": true}}}',
+        roleArn=aws.role("states.amazonaws.com"),
+    )["stateMachineArn"]
     return arn
 
 
-def test_step_functions_starts_an_execution_named_after_job_and_attempt(courier: Courier, inbox: Inbox) -> None:
-    states = client("stepfunctions")
-    definition = '{"StartAt": "a", "States": {"a": {"Type": "Pass", "End": true}}}'
-    machine = states.create_state_machine(
-        name="order", definition=definition, roleArn=role("machine", "states.amazonaws.com")
-    )["stateMachineArn"]
+def test_step_functions_starts_an_execution_named_after_job_and_attempt(
+    courier: Courier, inbox: Inbox, aws: Emulator
+) -> None:
+    machine, states = state_machine(aws), aws.client("stepfunctions")
     job, result = deliver(courier, inbox, {"type": "stepfunctions", "arn": machine}, attempt=3)
-    assert result.verdict is Verdict.DONE
+    assert (result.verdict, result.error) == (Verdict.DONE, None)
     (execution,) = states.list_executions(stateMachineArn=machine)["executions"]
     assert execution["name"] == f"{job.id}-3"
-    described = states.describe_execution(executionArn=execution["executionArn"])
-    assert described["input"] == '{"n": 1}'
+    taken = states.describe_execution(executionArn=execution["executionArn"])["input"]
+    assert json.loads(taken) == {"n": 1}
 
 
-@pytest.fixture
-def lambda_without_docker(moto_url: str) -> Iterator[None]:
-    """moto then answers as Lambda would, but runs nothing (nor does it know which functions there are)."""
-
-    def use_docker(*, wanted: bool) -> None:
-        config = json.dumps({"lambda": {"use_docker": wanted}}).encode()
-        request = urllib.request.Request(  # noqa: S310 - moto's own address
-            f"{moto_url}/moto-api/config", data=config, headers={"content-type": "application/json"}
-        )
-        urllib.request.urlopen(request).close()  # noqa: S310
-
-    use_docker(wanted=False)
-    yield
-    use_docker(wanted=True)
+def test_an_attempt_that_step_functions_took_before_is_done_and_starts_nothing_more(
+    courier: Courier, inbox: Inbox, aws: Emulator
+) -> None:
+    machine = state_machine(aws)
+    job, first = deliver(courier, inbox, {"type": "stepfunctions", "arn": machine})
+    assert [first.verdict, again(courier, inbox, job).verdict] == [Verdict.DONE] * 2
+    assert len(aws.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]) == 1
 
 
-@pytest.mark.usefixtures("lambda_without_docker")
-def test_lambda_is_invoked(courier: Courier, inbox: Inbox) -> None:
+def test_lambda_is_invoked(courier: Courier, inbox: Inbox, aws_on_moto: Emulator) -> None:
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("work.py", "def handler(event, context): return event")
-    arn = client("lambda").create_function(
-        FunctionName="work",
+    arn = aws_on_moto.client("lambda").create_function(
+        FunctionName=unique("work"),
         Runtime="python3.12",
-        Role=role("worker", "lambda.amazonaws.com"),
+        Role=aws_on_moto.role("lambda.amazonaws.com"),
         Handler="work.handler",
         Code={"ZipFile": code.getvalue()},
     )["FunctionArn"]
@@ -183,147 +148,102 @@ def test_lambda_is_invoked(courier: Courier, inbox: Inbox) -> None:
     assert (result.verdict, result.http_status, result.error) == (Verdict.DONE, 202, None)
 
 
-def test_lambda_is_asked_to_run_without_being_waited_for(
-    courier: Courier, inbox: Inbox, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", receiver.url()[:-1])
-    arn = f"arn:aws:lambda:{REGION}:123456789012:function:work:live"
-    _, result = deliver(courier, inbox, {"type": "lambda", "arn": arn})
-    assert result.verdict is Verdict.DONE
-    (request,) = receiver.requests
-    assert request.path == f"/2015-03-31/functions/{urllib.parse.quote(arn, safe='')}/invocations"
-    assert (request.headers["x-amz-invocation-type"], request.body) == ("Event", b'{"n": 1}')
+# What is refused ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("target", "code"),
+    ("kind", "service", "resource", "code"),
     [
-        ({"type": "sqs", "arn": f"arn:aws:sqs:{REGION}:123456789012:nowhere"}, "NonExistentQueue"),
-        ({"type": "sns", "arn": f"arn:aws:sns:{REGION}:123456789012:nowhere"}, "NotFound"),
-        (
-            {"type": "lambda", "arn": f"arn:aws:lambda:{REGION}:123456789012:function:nowhere"},
-            "ResourceNotFoundException",
-        ),
-        (
-            {"type": "stepfunctions", "arn": f"arn:aws:states:{REGION}:123456789012:stateMachine:nowhere"},
-            "StateMachineDoesNotExist",
-        ),
+        ("sqs", "sqs", "nowhere", "NonExistentQueue"),
+        ("sns", "sns", "nowhere", "NotFound"),
+        ("stepfunctions", "states", "stateMachine:nowhere", "StateMachineDoesNotExist"),
     ],
 )
 def test_a_resource_that_does_not_exist_is_a_permanent_failure(
-    courier: Courier, inbox: Inbox, target: dict[str, Any], code: str
+    courier: Courier, inbox: Inbox, aws: Emulator, kind: str, service: str, resource: str, code: str
 ) -> None:
+    target = {"type": kind, "arn": aws.arn(service, resource)}
     _, result = deliver(courier, inbox, target, payload='{"secret": 1}')
+    assert_permanent(result, kind, code)
+
+
+def assert_permanent(result: DeliveryResult, kind: str, code: str) -> None:
     assert result.verdict is Verdict.PERMANENT
-    assert (result.error or "").startswith(f"{target['type']} refused it: ")
+    assert (result.error or "").startswith(f"{kind} refused it: ")
     assert code in (result.error or "")
     assert "secret" not in (result.error or "")
 
 
+def test_a_function_that_does_not_exist_is_a_permanent_failure(
+    courier: Courier, inbox: Inbox, aws_on_moto: Emulator
+) -> None:
+    aws_on_moto.pretend_lambda(pretend=False)  # pretending, it does not look
+    target = {"type": "lambda", "arn": aws_on_moto.arn("lambda", "function:nowhere")}
+    _, result = deliver(courier, inbox, target)
+    aws_on_moto.pretend_lambda(pretend=True)
+    assert_permanent(result, "lambda", "ResourceNotFoundException")
+
+
+def test_a_queue_that_was_deleted_between_two_attempts_ends_the_job(
+    courier: Courier, inbox: Inbox, aws: Emulator, queue: Queue
+) -> None:
+    job, first = deliver(courier, inbox, {"type": "sqs", "arn": queue.arn})
+    aws.client("sqs").delete_queue(QueueUrl=queue.url)
+    assert first.verdict is Verdict.DONE
+    assert_permanent(again(courier, inbox, job), "sqs", "NonExistentQueue")
+
+
+def test_a_payload_that_is_too_large_for_the_queue_is_a_permanent_failure(
+    courier: Courier, inbox: Inbox, aws: Emulator
+) -> None:
+    queue = aws.queue(MaximumMessageSize="1024")
+    payload = json.dumps({"secret": "x" * 2_000})
+    _, result = deliver(courier, inbox, {"type": "sqs", "arn": queue.arn}, payload=payload)
+    assert_permanent(result, "sqs", "InvalidParameterValue")
+    assert queue.is_empty()
+
+
+@pytest.mark.localstack
+def test_a_payload_that_is_no_object_does_not_fit_an_event(
+    courier: Courier, inbox: Inbox, aws_on_localstack: Emulator
+) -> None:
+    queue = aws_on_localstack.queue()
+    _, target = bus_to(aws_on_localstack, queue)
+    _, result = deliver(courier, inbox, target, payload='"secret"')
+    assert_permanent(result, "eventbridge", "MalformedDetail")
+    assert queue.is_empty()
+
+
 def test_an_arn_outside_the_merchants_patterns_is_refused(
-    courier: Courier, inbox: Inbox, queue: tuple[str, str]
+    courier: Courier, inbox: Inbox, aws: Emulator, queue: Queue
 ) -> None:
-    url, arn = queue
-    for allowed in ((), (f"arn:aws:sqs:{REGION}:123456789012:other-*",)):
-        _, result = deliver(courier, inbox, {"type": "sqs", "arn": arn}, allowed=allowed)
-        assert (result.verdict, result.error) == (Verdict.PERMANENT, f"{arn} is not an allowed target")
-    assert messages(url) == []
+    for allowed in ((), (aws.arn("sqs", "other-*"),)):
+        _, result = deliver(courier, inbox, {"type": "sqs", "arn": queue.arn}, allowed=allowed)
+        assert (result.verdict, result.error) == (Verdict.PERMANENT, f"{queue.arn} is not an allowed target")
+    assert queue.is_empty()
 
 
-def test_a_service_out_of_reach_is_retryable(courier: Courier, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    _, result = deliver(
-        courier, inbox, {"type": "sqs", "arn": f"arn:aws:sqs:{REGION}:123456789012:q"}, timeout_seconds=1
-    )
-    assert (result.verdict, result.http_status) == (Verdict.RETRYABLE, None)
-    assert result.error == "could not reach sqs (EndpointConnectionError)"
-
-
-def test_a_service_that_is_silent_ends_within_the_jobs_timeout(
-    courier: Courier, receiver: Receiver, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("statement", [None, {"Effect": "Allow", "Action": "sns:Publish"}])
+def test_permission_decides_and_its_lack_is_a_permanent_failure(
+    courier: Courier,
+    inbox: Inbox,
+    aws_on_moto: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: dict[str, str] | None,
 ) -> None:
-    release = threading.Event()
-
-    def silent(*_: object) -> None:
-        release.wait(3)
-
-    receiver.scripts["/"] = silent
-    monkeypatch.setenv("AWS_ENDPOINT_URL", receiver.url()[:-1])
-    _, result = deliver(
-        courier, inbox, {"type": "sqs", "arn": f"arn:aws:sqs:{REGION}:123456789012:q"}, timeout_seconds=1
-    )
-    release.set()
-    assert (result.verdict, result.error) == (Verdict.RETRYABLE, "could not reach sqs (ReadTimeoutError)")
-    assert (result.finished_at - result.started_at).total_seconds() < 1
-
-
-def test_an_aborted_delivery_to_aws_yields_no_result(
-    courier: Courier, receiver: Receiver, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    release = threading.Event()
-
-    def silent(*_: object) -> None:
-        release.wait(3)
-
-    receiver.scripts["/"] = silent
-    monkeypatch.setenv("AWS_ENDPOINT_URL", receiver.url()[:-1])
-    job = job_for({"type": "sqs", "arn": f"arn:aws:sqs:{REGION}:123456789012:q"})
-    courier.submit([Parcel(job, (), EVERYTHING)])
-    receiver.wait_for(1)
-    courier.abort([(job.id, job.attempt)])
-    wait_until(lambda: courier.in_flight == 0)
-    release.set()
-    send(courier, http_job(receiver.url("/ok")))
-    inbox.wait_for(1)
-    assert [delivered.id for delivered, _ in inbox.deliveries] != [job.id]
-
-
-def refused(code: str, status: int) -> ClientError:
-    answered: Any = {"Error": {"Code": code, "Message": "secret"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(answered, "Call")
-
-
-@pytest.mark.parametrize(
-    ("trouble", "verdict"),
-    [
-        (refused("ThrottlingException", 400), Verdict.RETRYABLE),
-        (refused("TooManyRequestsException", 429), Verdict.RETRYABLE),
-        (refused("Whatever", 429), Verdict.RETRYABLE),
-        (refused("ServiceException", 500), Verdict.RETRYABLE),
-        (refused("ExpiredTokenException", 403), Verdict.RETRYABLE),
-        (refused("AccessDeniedException", 403), Verdict.PERMANENT),
-        (refused("ValidationException", 400), Verdict.PERMANENT),
-        (refused("ExecutionAlreadyExists", 400), Verdict.DONE),
-        (aws.EntryRefusedError("InternalFailure"), Verdict.RETRYABLE),
-        (aws.EntryRefusedError("MalformedDetail"), Verdict.PERMANENT),
-        (ParamValidationError(report="secret"), Verdict.PERMANENT),
-        (ReadTimeoutError(endpoint_url="secret"), Verdict.RETRYABLE),
-        (NoCredentialsError(), Verdict.RETRYABLE),
-        (RuntimeError("secret"), Verdict.RETRYABLE),
-    ],
-    ids=str,
-)
-def test_each_trouble_has_its_verdict_and_no_secrets(trouble: Exception, verdict: Verdict) -> None:
-    target = parse_target(json.dumps({"type": "sqs", "arn": f"arn:aws:sqs:{REGION}:123456789012:q"}))
-    assert isinstance(target, AwsTarget)
-    judged, _, error = aws._judge(trouble, target)
-    assert judged is verdict
-    assert "secret" not in (error or "")
-
-
-def test_eventbridge_may_answer_200_and_still_refuse() -> None:
-    class Refusing:
-        def put_events(self, **_: Any) -> dict[str, Any]:
-            return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "MalformedDetail"}]}
-
-    target = parse_target(
-        json.dumps({"type": "eventbridge", "arn": f"arn:aws:events:{REGION}:123456789012:event-bus/default"})
-    )
-    assert isinstance(target, AwsTarget)
-    with pytest.raises(aws.EntryRefusedError, match="MalformedDetail"):
-        aws._put_event(Refusing(), job_for({}), target)
-
-
-def test_boto3_is_imported_only_for_an_aws_target() -> None:
-    code = "import sys, scheduler_core.delivery.courier; sys.exit('boto3' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    topic = aws_on_moto.client("sns").create_topic(Name=unique("news"))["TopicArn"]
+    iam, user = aws_on_moto.client("iam"), unique("executor")
+    iam.create_user(UserName=user)
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    if statement is not None:  # moto looks at actions, not at resources
+        policy = {"Version": "2012-10-17", "Statement": [{**statement, "Resource": "*"}]}
+        iam.put_user_policy(UserName=user, PolicyName="send", PolicyDocument=json.dumps(policy))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    with aws_on_moto.permissions():
+        _, result = deliver(courier, inbox, {"type": "sns", "arn": topic})
+    if statement is None:
+        assert_permanent(result, "sns", "AccessDenied")
+        assert result.http_status == 403
+    else:
+        assert (result.verdict, result.error) == (Verdict.DONE, None)

@@ -275,11 +275,46 @@ def test_i9_nothing_secret_is_logged(scene: Scene) -> None:
 def test_an_executor_waits_for_a_redis_that_is_away_as_long_as_it_may(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    scene.jobs()
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     handler._settings.cache_clear()
     started = time.monotonic()
     assert scene.invoke(seconds=3)["reason"] == "time"
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("due_in", [None, 3_600])
+def test_with_redis_away_and_nothing_due_soon_in_the_database_an_executor_goes_at_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, due_in: float | None
+) -> None:
+    if due_in is not None:
+        scene.jobs(due=utc_now() + seconds(due_in))
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    handler._settings.cache_clear()
+    assert scene.invoke(reason="tick")["reason"] == "idle"
+
+
+def test_with_both_stores_away_an_executor_goes_and_fails_not(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x@127.0.0.1:1/x")
+    handler._settings.cache_clear()
+    assert scene.invoke(reason="tick")["reason"] == "idle"
+
+
+def test_i1_a_set_that_was_emptied_is_filled_by_the_next_tick(scene: Scene) -> None:
+    scene.jobs(due=utc_now() + seconds(80))
+    with Redis.from_url(scene.redis_url) as client:
+        client.flushall()
+    assert scene.invoke(reason="tick")["popped"] == 0
+    assert scene.queue.depth(utc_now()).size == 1
+    assert scene.invoke(reason="tick")["reason"] == "idle"
+
+
+def test_jobs_given_back_are_in_the_ready_set_for_the_successor(scene: Scene) -> None:
+    [job] = scene.jobs("/slow/20")
+    assert scene.invoke(seconds=7)["released"] == 1
+    [(_, hinted)] = scene.queue.pop(utc_now(), executor="next", token="t", most=5).hints
+    assert hinted == job.hex
 
 
 def test_a_backlog_that_is_left_when_time_is_up_goes_to_a_successor(scene: Scene) -> None:
@@ -338,3 +373,15 @@ def test_leases_are_kept_while_redis_is_away(
     assert job_row(scene.database_url, job)["lease_expires_at"] > utc_now()
     executor.join()
     assert outcomes(scene, job) == ["completed"]
+
+
+def test_an_executor_that_is_to_stay_waits_for_work_until_its_time_is_up(scene: Scene) -> None:
+    staying = scene.invoke_beside(seconds=8, reason="stay")
+    time.sleep(1.5)
+    assert scene.queue.depth(utc_now()).executors == 1, "it is awake with nothing to do"
+    (job_id,) = scene.jobs()
+    scene.receiver.wait_for(1)
+    assert "executor" not in scene.receiver.invoked()
+    staying.join(timeout=15)
+    assert job_row(scene.database_url, job_id)["status"] == "completed"
+    assert scene.queue.depth(utc_now()).executors == 0

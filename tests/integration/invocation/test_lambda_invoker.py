@@ -1,6 +1,7 @@
 """Asynchronous invocation over the wire that Lambda speaks."""
 
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import pytest
 
@@ -31,6 +32,43 @@ def test_an_invocation_is_signed_and_asynchronous(lambda_api: Receiver, monkeypa
     assert request.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "/eu-west-1/lambda/aws4_request" in request.headers["authorization"]
     assert "x-amz-security-token" in request.headers["authorization"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "scheduler-executor",
+        "scheduler-executor:live",
+        "arn:aws:lambda:eu-west-1:123456789012:function:scheduler-executor",
+        "arn:aws:lambda:eu-west-1:123456789012:function:scheduler-executor:live",
+    ],
+)
+def test_a_function_may_be_named_by_arn_and_by_alias(lambda_api: Receiver, function: str) -> None:
+    """In the path as AWS's own clients put it there: every colon encoded."""
+    assert LambdaInvoker(InvocationSettings(aws_endpoint_url_lambda=lambda_api.url)).invoke_async(function) is True
+    [request] = lambda_api.received
+    assert request.path == f"/2015-03-31/functions/{function.replace(':', '%3A')}/invocations"
+    assert unquote(request.path.split("/")[3]) == function
+
+
+def test_enough_of_them_is_an_answer_and_no_error(lambda_api: Receiver) -> None:
+    lambda_api.lambda_answers = [429, 202]
+    invoker = LambdaInvoker(InvocationSettings(aws_endpoint_url_lambda=lambda_api.url))
+    assert [invoker.invoke_async("executor") for _ in range(2)] == [False, True]
+    assert len(lambda_api.received) == 2, "a refusal is not tried again at once"
+
+
+def test_a_lambda_that_fails_once_is_asked_again(lambda_api: Receiver) -> None:
+    lambda_api.lambda_answers = [500, 202]
+    assert LambdaInvoker(InvocationSettings(aws_endpoint_url_lambda=lambda_api.url)).invoke_async("executor") is True
+    assert len(lambda_api.received) == 2
+
+
+@pytest.mark.parametrize("status", [403, 404, 413])
+def test_any_other_refusal_is_an_error(lambda_api: Receiver, status: int) -> None:
+    lambda_api.lambda_answers = [status]
+    with pytest.raises(InvocationError, match=f"executor: Lambda answered {status}"):
+        LambdaInvoker(InvocationSettings(aws_endpoint_url_lambda=lambda_api.url)).invoke_async("executor")
 
 
 def test_a_refusal_is_an_error(lambda_api: Receiver) -> None:

@@ -13,9 +13,9 @@ from scheduler_core.services.announcing import Announcer
 from scheduler_core.settings import QueueSettings
 from scheduler_core.storage.database import Database, Role
 from tests.builders import NOW, job_row, new_id, rows, seconds, store_jobs, store_merchant
-from watcher.alerts import Alerts
+from watcher.alerts import AlertNotSentError, Alerts
 from watcher.job_rescuer import JobRescuer
-from watcher.watcher import Watcher
+from watcher.watcher import Report, Watcher
 
 
 class Invocations(list[str]):
@@ -33,7 +33,7 @@ class Published(list[dict[str, Any]]):
     def publish(self, subject: str, detail: dict[str, Any]) -> None:
         if self.failures:
             self.failures -= 1
-            raise ConnectionError
+            raise AlertNotSentError("the topic is away")
         self.append(detail)
 
 
@@ -82,7 +82,9 @@ class Stage:
         )
 
     def run(self) -> dict[str, Any]:
-        return self.watcher().run(self.time.clock, self.time.sleep, self.time.remaining).as_dict()
+        report = Report()
+        self.watcher().run(self.time.clock, self.time.sleep, self.time.remaining, report)
+        return report.as_dict()
 
     def running_jobs(self, count: int = 1, **columns: Any) -> list[Any]:
         given: dict[str, Any] = {
@@ -160,14 +162,56 @@ def test_a_second_watcher_does_not_stay_beside_the_first(stage: Stage) -> None:
     assert stage.run()["passes"] == 1
 
 
-def test_dead_letters_are_alerted_once_an_hour_even_if_the_first_try_fails(stage: Stage) -> None:
+def test_dead_letters_are_alerted_once_an_hour_even_if_the_first_try_fails(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
     stage.running_jobs(lease_expires_at=NOW, rescues=MAX_RESCUES)
     stage.published.failures = 1
-    with pytest.raises(ConnectionError):
-        stage.run()
-    stage.run()
-    stage.run()
+    assert stage.run()["alerts"] == 0
+    assert stage.run()["alerts"] == 1
+    assert stage.run()["alerts"] == 0
     assert [(alert["kind"], alert["failed"]) for alert in stage.published] == [("dead_letters", 1)]
+    [said] = [record for record in caplog.records if "could not be sent" in record.getMessage()]
+    assert said.__dict__["cause"] == "the topic is away"
+
+
+def test_a_topic_that_is_away_costs_nobody_the_guard_and_is_said_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    [held] = stage.running_jobs(lease_expires_at=NOW + seconds(12))
+    stage.running_jobs(lease_expires_at=NOW, rescues=MAX_RESCUES)
+    stage.published.failures = 1_000
+    report = stage.run()
+    assert report["passes"] > 3
+    assert job_row(stage.url, held)["status"] == "retrying"
+    assert len([record for record in caplog.records if "could not be sent" in record.getMessage()]) == 1
+    assert rows(stage.url, "SELECT * FROM alerts") == []
+
+
+def test_what_failed_just_before_the_hour_is_alerted_after_it(stage: Stage) -> None:
+    with psycopg.connect(stage.url) as connection:
+        connection.execute(
+            "INSERT INTO throughput (merchant_id, minute, executor_id, failed) VALUES (%s, %s, %s, 2)",
+            (stage.merchant, NOW - timedelta(minutes=1), new_id()),
+        )
+    stage.run()
+    stage.run()
+    assert [(alert["kind"], alert["failed"]) for alert in stage.published] == [("dead_letters", 2)]
+
+
+def test_the_last_whole_minute_is_measured_across_merchants_and_executors(stage: Stage) -> None:
+    other = store_merchant(stage.url)
+    with psycopg.connect(stage.url) as connection:
+        for merchant, minutes, completed, failed in (
+            (stage.merchant, 1, 5, 1), (other, 1, 7, 0), (stage.merchant, 1, 1, 2), (other, 0, 99, 9), (other, 2, 99, 9)
+        ):  # fmt: skip
+            connection.execute(
+                "INSERT INTO throughput (merchant_id, minute, executor_id, completed, failed) "
+                "VALUES (%s, %s, %s, %s, %s)",
+                (merchant, NOW - timedelta(minutes=minutes), new_id(), completed, failed),
+            )
+    report = stage.run()
+    assert (report["completed_last_minute"], report["failed_last_minute"]) == (13, 3)
 
 
 def test_a_job_that_waits_too_long_is_alerted_once(stage: Stage) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
 
+from hosting.settings import HostingSettings
 from scheduler_core.settings import _Settings
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +26,7 @@ def _settings() -> dict[str, Any]:
     for path in (ROOT / "functions").glob("*/*.py"):
         if re.search(r"^class \w+Settings\(", path.read_text(encoding="utf-8"), re.MULTILINE):
             importlib.import_module(f"{path.parent.name}.{path.stem}")
-    classes: list[type[_Settings]] = [_Settings]
+    classes: list[type[BaseSettings]] = [_Settings, HostingSettings]
     found: dict[str, Any] = {}
     while classes:
         each = classes.pop()

@@ -1,5 +1,6 @@
 """What the local stack takes from a SAM template."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,6 +42,22 @@ def test_routes_have_the_default_authorizer_unless_they_refuse_it() -> None:
 def test_the_authorizer_says_where_the_identity_is_and_how_long_its_answer_holds() -> None:
     (gate,) = read_template(SAMPLE).authorizers
     assert (gate.function, gate.headers, gate.ttl_seconds) == ("gate", ("x-api-key",), 60)
+
+
+def test_an_authorizer_without_an_alias_is_found_too(tmp_path: Path) -> None:
+    plain = tmp_path / "template.yaml"
+    text = SAMPLE.read_text(encoding="utf-8")
+    plain.write_text(re.sub(r"FunctionArn: .*", "FunctionArn: !GetAtt GateFunction.Arn", text), encoding="utf-8")
+    assert [each.function for each in read_template(plain).authorizers] == ["gate"]
+
+
+def test_a_time_to_live_that_only_a_deploy_decides_is_refused(tmp_path: Path) -> None:
+    """Better than to keep answers for another time than AWS does."""
+    odd = tmp_path / "template.yaml"
+    text = SAMPLE.read_text(encoding="utf-8")
+    odd.write_text(text.replace("!Ref Remembered", "!Ref Given"), encoding="utf-8")
+    with pytest.raises(TemplateError, match="ReauthorizeEvery"):
+        read_template(odd)
 
 
 def test_schedules_of_both_kinds_are_read() -> None:

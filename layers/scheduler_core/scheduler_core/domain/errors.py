@@ -50,5 +50,9 @@ class QueueUnavailableError(StoreUnavailableError):
     """The ready queue does not answer."""
 
 
+class SecretUnavailableError(StoreUnavailableError):
+    """A secret cannot be read, or is not what it should be. The text names it and the cause, never its value."""
+
+
 class MigrationError(SchedulerError):
     """The migrations do not fit the database."""

@@ -1,19 +1,19 @@
 """Asynchronous invocation of the other functions, through Lambda's Invoke API.
 
-libcurl signs the request itself (SigV4): that saves the half second that importing boto3 costs on a cold start.
 Locally the endpoint is the local invoker, which speaks the same API.
 """
 
 import json
-import os
+from typing import Final
 from urllib.parse import quote
-
-import pycurl
 
 from scheduler_core.domain.errors import SchedulerError
 from scheduler_core.settings import InvocationSettings
+from scheduler_core.signed_calls import CallFailedError, SignedCaller
 
-_ACCEPTED = 202
+_ACCEPTED: Final = 202
+_TOO_MANY: Final = 429
+_HEADERS: Final = {"X-Amz-Invocation-Type": "Event", "Content-Type": "application/json"}
 
 
 class InvocationError(SchedulerError):
@@ -24,33 +24,27 @@ class LambdaInvoker:
     """Asks Lambda to run a function, and does not wait for it."""
 
     def __init__(self, settings: InvocationSettings, *, timeout_ms: int = 2_000) -> None:
-        self._region = settings.aws_region
-        self._endpoint = settings.aws_endpoint_url_lambda or f"https://lambda.{settings.aws_region}.amazonaws.com"
-        self._timeout_ms = timeout_ms
-        self._curl: pycurl.Curl | None = None
+        """`timeout_ms` bounds one `invoke_async` with everything in it, a second try too."""
+        self._caller = SignedCaller(
+            "lambda",
+            region=settings.aws_region,
+            endpoint=settings.functions_endpoint or settings.aws_endpoint_url_lambda,
+            seconds=timeout_ms / 1_000,
+        )
 
-    def invoke_async(self, function: str, payload: dict[str, object] | None = None) -> None:
-        """Queue one run of `function` (name or ARN). Raises InvocationError unless Lambda has accepted it."""
-        curl = self._curl = self._curl or pycurl.Curl()
-        curl.reset()
-        headers = ["X-Amz-Invocation-Type: Event", "Content-Type: application/json"]
-        if token := os.environ.get("AWS_SESSION_TOKEN"):
-            headers.append(f"X-Amz-Security-Token: {token}")
-        answer: list[bytes] = []
-        curl.setopt(pycurl.URL, f"{self._endpoint}/2015-03-31/functions/{quote(function, safe=':')}/invocations")
-        curl.setopt(pycurl.POSTFIELDS, json.dumps(payload or {}))
-        curl.setopt(pycurl.HTTPHEADER, headers)
-        curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{self._region}:lambda")
-        curl.setopt(pycurl.USERNAME, os.environ.get("AWS_ACCESS_KEY_ID", "local"))
-        curl.setopt(pycurl.PASSWORD, os.environ.get("AWS_SECRET_ACCESS_KEY", "local"))
-        curl.setopt(pycurl.TIMEOUT_MS, self._timeout_ms)
-        curl.setopt(pycurl.NOSIGNAL, 1)
-        curl.setopt(pycurl.PROXY, "")
-        curl.setopt(pycurl.WRITEFUNCTION, answer.append)
+    def invoke_async(self, function: str, payload: dict[str, object] | None = None) -> bool:
+        """Queue one run of `function`: a name, an ARN, or either with an alias or a version.
+
+        False: Lambda takes no more of them for the moment (429), which is an answer, not a failure: enough have been
+        asked for. A function at its reserved concurrency is not told so: Lambda takes an asynchronous invocation with
+        202 and keeps it for up to six hours. Raises InvocationError for every other answer, and for none.
+        """
+        # Every colon of an ARN is encoded, as AWS's own clients do: signer and Lambda then read the path alike.
+        path = f"/2015-03-31/functions/{quote(function, safe='')}/invocations"
         try:
-            curl.perform()
-        except pycurl.error as error:
-            raise InvocationError(f"{function}: {error.args[1]}") from error
-        status = curl.getinfo(pycurl.RESPONSE_CODE)
-        if status != _ACCEPTED:
-            raise InvocationError(f"{function}: Lambda answered {status}: {b''.join(answer)[:200]!r}")
+            answer = self._caller.post(path, json.dumps(payload or {}).encode(), _HEADERS)
+        except CallFailedError as error:
+            raise InvocationError(f"{function}: {error}") from error
+        if answer.status in (_ACCEPTED, _TOO_MANY):
+            return answer.status == _ACCEPTED
+        raise InvocationError(f"{function}: Lambda answered {answer.status}: {answer.body[:200]!r}")

@@ -5,22 +5,26 @@ cluster keeps a shard on one node; the `1` after it is the version of the layout
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import redis
 from redis.backoff import NoBackoff
 from redis.client import PubSub
+from redis.commands.core import Script
 from redis.retry import Retry
 
-from scheduler_core.domain.errors import QueueUnavailableError
+from scheduler_core.domain.errors import QueueUnavailableError, SecretUnavailableError
 from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint, MerchantLimits
+from scheduler_core.domain.scaling import LINGER, TICK
+from scheduler_core.kept_secrets import Secret, secret_of
 from scheduler_core.settings import QueueSettings
 
 BASE_KEY = "{ts:0}:1"
@@ -29,7 +33,12 @@ TERMS_SECONDS = 60
 VISIBILITY_SECONDS = 5.0
 PRESENCE_SECONDS = 5.0
 CANCELLED_KEPT_SECONDS = 60
+TICK_KNOWN_SECONDS = TICK.total_seconds() + 5.0
+"""How long a tick promises another: one that is later than that has stopped, for all we know."""
 _JOB_HEX = slice(32, 64)
+_UNABLE = ("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN")
+_SCRIPTS = ("announce", "pop", "arrive", "leave", "depth")
+_LINGER_MS = LINGER // timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +46,8 @@ class Popped:
     """One answer of `pop`."""
 
     token: str
-    hints: list[tuple[UUID, UUID]]
-    """(merchant, job) pairs, at most as many as asked for."""
+    hints: list[tuple[str, str]]
+    """(merchant, job) pairs, 32 hex digits each, at most as many as asked for."""
     look_again_seconds: float | None
     """When there may be more to pop; None: nothing is known to come."""
     ready: int
@@ -60,40 +69,47 @@ class Depth:
     executors: int
 
 
+class Arrival(StrEnum):
+    """What an executor that was just invoked is told."""
+
+    NEEDED = "needed"
+    IDLE = "idle"
+    """Nothing falls due before the next tick."""
+    ENOUGH = "enough"
+    """Those awake are enough for what is due."""
+
+
 class ReadySet:
     """All raise QueueUnavailableError when Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, *, most: int, base_key: str = BASE_KEY) -> None:
-        self._redis = client
+    def __init__(self, url: Secret, *, timeout_seconds: float, most: int, base_key: str = BASE_KEY) -> None:
+        """`url` is a secret because of its password: read at first use, and again when Redis has refused it."""
+        self._url = url
+        self._timeout_seconds = timeout_seconds
         self._most = most
         self._base = base_key
+        self._made: redis.Redis | None = None
+        self._made_with = ""
         self._ears: PubSub | None = None
-        common = _script("common")
-        self._announce = client.register_script(common + _script("announce"))
-        self._pop = client.register_script(common + _script("pop"))
-        self._leave = client.register_script(common + _script("leave"))
-        self._depth = client.register_script(common + _script("depth"))
+        self._scripts: dict[str, Script] = {}
 
     @classmethod
     def connect(cls, settings: QueueSettings) -> "ReadySet":
-        """A client that gives up quickly: whoever waits for Redis has something better to do."""
-        client = redis.Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_connect_timeout=settings.redis_timeout_seconds,
-            socket_timeout=settings.redis_timeout_seconds + 1.0,
-            retry=Retry(NoBackoff(), 1),
-        )
-        return cls(client, most=settings.ready_set_max)
+        """As the settings say. Nothing is connected yet. Raises ValueError for a URL that is none."""
+        url = secret_of(settings.redis_url, settings.redis_secret_arn, settings)
+        if settings.redis_url is not None:
+            redis.Redis.from_url(settings.redis_url.get_secret_value()).close()  # a mistake is told at once
+        return cls(url, timeout_seconds=settings.redis_timeout_seconds, most=settings.ready_set_max)
 
-    def announce(self, now: datetime, hints: Sequence[Hint], *, wake_within: timedelta = timedelta(seconds=70)) -> bool:
-        """Add hints, wake a sleeping executor. True: none is awake for what is due within `wake_within`; invoke one."""
+    def announce(self, now: datetime, hints: Sequence[Hint]) -> bool:
+        """Add hints, wake a sleeping executor. True: none is awake, and it is due before the next tick; invoke one."""
         must_invoke = False
-        with _translated():
+        with self._translated():
             for start in range(0, len(hints), ANNOUNCE_PAGE):
-                args: list[Any] = [milliseconds(now), self._most, wake_within // timedelta(milliseconds=1)]
+                args: list[Any] = [milliseconds(now), self._most, _LINGER_MS]
                 for hint in hints[start : start + ANNOUNCE_PAGE]:
                     args += (milliseconds_up(hint.due_at), f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}")
-                invoke, _ = self._announce(keys=[self._base], args=args)
+                invoke, _ = self._run("announce", args)
                 must_invoke = must_invoke or bool(invoke)
         return must_invoke
 
@@ -102,15 +118,14 @@ class ReadySet:
         stamped: dict[str, float] = {job_id.hex: milliseconds(now) for job_id in job_ids}
         if not stamped:
             return
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+        with self._pipeline() as pipe:
             pipe.zadd(f"{self._base}:cancelled", stamped)
             pipe.zremrangebyscore(f"{self._base}:cancelled", "-inf", milliseconds(now) - CANCELLED_KEPT_SECONDS * 1_000)
             pipe.expire(f"{self._base}:cancelled", CANCELLED_KEPT_SECONDS)
-            pipe.execute()
 
     def cancelled_since(self, moment: datetime, *, most: int = 1_000) -> list[UUID]:
         """Jobs cancelled at or after `moment`."""
-        with _translated():
+        with self._translated():
             found: list[Any] = self._redis.zrangebyscore(
                 f"{self._base}:cancelled", milliseconds(moment), "+inf", 0, most
             )
@@ -149,11 +164,11 @@ class ReadySet:
             most if most_each is None else most_each,
             *(word for merchant, allowed in allowances.items() for word in (merchant.hex, allowed)),
         ]
-        with _translated():
-            members, look_again_ms, ready, rebuild, more, unknown = self._pop(keys=[self._base], args=args)
+        with self._translated():
+            members, look_again_ms, ready, rebuild, more, unknown = self._run("pop", args)
         return Popped(
             token=token,
-            hints=[(UUID(hex=m[:32].decode()), UUID(hex=m[_JOB_HEX].decode())) for m in members],
+            hints=[(m[:32].decode(), m[_JOB_HEX].decode()) for m in members],
             look_again_seconds=None if look_again_ms < 0 else look_again_ms / 1_000,
             ready=ready,
             must_rebuild=bool(rebuild),
@@ -165,17 +180,16 @@ class ReadySet:
         """These batches have been dealt with; the last word of an executor that pops no more."""
         if not tokens:
             return
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+        with self._pipeline() as pipe:
             pipe.hdel(f"{self._base}:popped", *tokens)
             pipe.zrem(f"{self._base}:popped_until", *tokens)
-            pipe.execute()
 
     def sleep(self, seconds: float) -> None:
         """Wait up to `seconds` (at most 1), or until something is announced that is due earlier than all the rest.
 
         Listens on a subscription and times itself: Redis ends a blocking pop at its own next tick, up to 0.1 s late.
         """
-        with _translated():
+        with self._translated():
             try:
                 if self._ears is None:
                     self._ears = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
@@ -185,27 +199,40 @@ class ReadySet:
                 self._ears = None
                 raise
 
-    def leave(self, now: datetime, *, executor: str, linger: timedelta) -> bool:
-        """Whether `executor` may end, because nothing falls due within `linger`; if so it no longer counts as awake."""
-        with _translated():
-            return bool(
-                self._leave(keys=[self._base], args=[milliseconds(now), linger // timedelta(milliseconds=1), executor])
-            )
+    def arrive(self, now: datetime, *, executor: str, jobs_per_executor: int, ticked: bool) -> Arrival:
+        """Whether an executor that was just invoked has work; if so it counts as awake from now on, as after a pop.
+
+        `ticked`: a schedule brought it, so that another tick is to be expected within a minute.
+        """
+        ticked_for = round(TICK_KNOWN_SECONDS * 1_000) if ticked else 0
+        presence = round(PRESENCE_SECONDS * 1_000)
+        args: list[str | float] = [milliseconds(now), _LINGER_MS, executor, presence, jobs_per_executor, ticked_for]
+        with self._translated():
+            return Arrival(self._run("arrive", args).decode())
+
+    def leave(self, now: datetime, *, executor: str, jobs_per_executor: int) -> bool:
+        """Whether `executor`, which holds nothing, may end; if so it no longer counts as awake.
+
+        It may when nothing falls due before the next tick, or when those who stay are enough for what is due.
+        """
+        args: list[str | float] = [milliseconds(now), _LINGER_MS, executor, jobs_per_executor]
+        with self._translated():
+            return bool(self._run("leave", args))
 
     def retire(self, executor: str) -> None:
         """`executor` ends whatever there is to do."""
-        with _translated():
+        with self._translated():
             self._redis.zrem(f"{self._base}:executors", executor)
 
     def depth(self, now: datetime) -> Depth:
         """How much waits, and who is awake."""
-        with _translated():
-            due, size, executors = self._depth(keys=[self._base], args=[milliseconds(now)])
+        with self._translated():
+            due, size, executors = self._run("depth", [milliseconds(now)])
         return Depth(due=due, size=size, executors=executors)
 
     def set_terms(self, terms: Iterable[tuple[MerchantLimits, bool]]) -> None:
         """Say what merchants' limits are and whether they are active; known for a minute."""
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+        with self._pipeline() as pipe:
             for limits, active in terms:
                 key = f"{self._base}:terms:{limits.merchant_id.hex}"
                 pipe.hset(
@@ -218,37 +245,38 @@ class ReadySet:
                     },
                 )
                 pipe.expire(key, TERMS_SECONDS)
-            pipe.execute()
 
-    def hold(self, now: datetime, held: Iterable[tuple[UUID, UUID]], *, for_seconds: float) -> None:
-        """Keep places under concurrency limits for (merchant, job) pairs that are still being delivered."""
+    def hold(self, now: datetime, held: Iterable[tuple[str, str]], *, for_seconds: float) -> None:
+        """Keep places under concurrency limits for (merchant, job) pairs, in hex, that are still being delivered."""
         until = milliseconds(now) + for_seconds * 1_000
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
-            for merchant_id, job_id in held:
-                pipe.zadd(f"{self._base}:held:{merchant_id.hex}", {job_id.hex: until}, xx=True)
-            pipe.execute()
+        with self._pipeline() as pipe:
+            for merchant_hex, job_hex in held:
+                pipe.zadd(f"{self._base}:held:{merchant_hex}", {job_hex: until}, xx=True)
 
-    def release(self, held: Iterable[tuple[UUID, UUID]]) -> None:
-        """Give places under concurrency limits back."""
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
-            for merchant_id, job_id in held:
-                pipe.zrem(f"{self._base}:held:{merchant_id.hex}", job_id.hex)
-            pipe.execute()
+    def release(self, held: Iterable[tuple[str, str]]) -> None:
+        """Give places under concurrency limits back: (merchant, job) pairs, in hex."""
+        with self._pipeline() as pipe:
+            for merchant_hex, job_hex in held:
+                pipe.zrem(f"{self._base}:held:{merchant_hex}", job_hex)
 
     def mark_filled(self, cursor: tuple[datetime, UUID] | None) -> None:
         """The set has been filled up to `cursor`; None: with everything inside the horizon."""
-        with _translated(), self._redis.pipeline(transaction=True) as pipe:
+        with self._pipeline(transaction=True) as pipe:
             pipe.set(f"{self._base}:epoch", "1")
             if cursor is None:
                 pipe.delete(f"{self._base}:more", f"{self._base}:cursor")
             else:
                 pipe.set(f"{self._base}:more", "1")
                 pipe.set(f"{self._base}:cursor", f"{cursor[0].isoformat()} {cursor[1].hex}", ex=300)
-            pipe.execute()
+
+    def mark_incomplete(self) -> None:
+        """A hint was lost: whoever comes next fills the set from PostgreSQL."""
+        with self._translated():
+            self._redis.delete(f"{self._base}:epoch")
 
     def cursor(self) -> tuple[datetime, UUID] | None:
         """Where the last filling stopped for want of room; None: it did not."""
-        with _translated():
+        with self._translated():
             value: Any = self._redis.get(f"{self._base}:cursor")
         if value is None:
             return None
@@ -257,59 +285,110 @@ class ReadySet:
 
     def take_duty(self, duty: str, holder: str, *, seconds: float) -> bool:
         """Become, or stay, the only one on `duty` (`refill`, `watch`) for `seconds`."""
-        key = f"{self._base}:duty:{duty}"
-        with _translated():
-            if self._redis.set(key, holder, nx=True, px=round(seconds * 1_000)):
+        key, milliseconds_held = f"{self._base}:duty:{duty}", round(seconds * 1_000)
+        with self._translated():
+            if self._redis.set(key, holder, nx=True, px=milliseconds_held):
                 return True
             if self._redis.get(key) == holder.encode():
-                self._redis.pexpire(key, round(seconds * 1_000))
+                self._redis.pexpire(key, milliseconds_held)
                 return True
         return False
 
     def leave_duty(self, duty: str, holder: str) -> None:
         """Stop being on `duty`."""
         key = f"{self._base}:duty:{duty}"
-        with _translated():
+        with self._translated():
             if self._redis.get(key) == holder.encode():
                 self._redis.delete(key)
 
     def on_duty(self, duty: str) -> bool:
         """Whether anyone is on `duty`."""
-        with _translated():
+        with self._translated():
             return bool(self._redis.exists(f"{self._base}:duty:{duty}"))
 
     def ping(self) -> None:
         """Answers if Redis does."""
-        with _translated():
+        with self._translated():
             self._redis.ping()
 
     def eviction_policy(self) -> str | None:
         """Redis' `maxmemory-policy`, which should be `noeviction`; None where it will not say."""
-        with _translated():
+        with self._translated():
             try:
                 answer = self._redis.config_get("maxmemory-policy")
             except redis.ResponseError:
                 return None
         return str(answer.get("maxmemory-policy")) if answer else None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back; a later use makes new ones."""
         if self._ears is not None:
             self._ears.close()
-        self._redis.close()
+            self._ears = None
+        if self._made is not None:
+            self._made.close()
+            self._made = None
+
+    @property
+    def _redis(self) -> redis.Redis:
+        """A client that gives up quickly: whoever waits for Redis has something better to do."""
+        if self._made is None:
+            self._made_with = self._url.value()
+            try:
+                client = redis.Redis.from_url(
+                    self._made_with,
+                    socket_connect_timeout=self._timeout_seconds,
+                    socket_timeout=self._timeout_seconds + 1.0,
+                    retry=Retry(NoBackoff(), 1),
+                    protocol=2,  # with this and without its name a client says nothing before its first command
+                    driver_info=None,
+                )
+            except ValueError:  # a secret that is none: it may be mended while we run
+                raise redis.AuthenticationError("the secret is no Redis URL") from None
+            self._scripts = {name: client.register_script(_script(name)) for name in _SCRIPTS}
+            self._made = client
+        return self._made
+
+    def _run(self, name: str, args: list[Any]) -> Any:
+        client = self._redis  # makes the scripts too
+        return self._scripts[name](keys=[self._base], args=args, client=client)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.AuthenticationError as error:
+            self._renew()
+            raise QueueUnavailableError("Redis refused the password") from error
+        except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
+            raise QueueUnavailableError(type(error).__name__) from error
+        except SecretUnavailableError as error:
+            raise QueueUnavailableError(str(error)) from error
+        except redis.ResponseError as error:
+            if str(error).startswith(_UNABLE):
+                raise QueueUnavailableError(str(error)) from error
+            raise
+
+    def _renew(self) -> None:
+        """Make a new client at the next use if there is a newer secret. This call is lost: Redis is a cache."""
+        with suppress(SecretUnavailableError):
+            if self._url.after_refusal(self._made_with) is not None:
+                self.close()
+
+    @contextmanager
+    def _pipeline(self, *, transaction: bool = False) -> Iterator[redis.client.Pipeline]:
+        """Commands that are sent together at the end of the block."""
+        with self._translated(), self._redis.pipeline(transaction=transaction) as pipe:
+            yield pipe
+            pipe.execute()
 
 
 def _script(name: str) -> str:
-    return files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
-        raise QueueUnavailableError(type(error).__name__) from error
-    except redis.ResponseError as error:
-        if str(error).startswith(("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS")):
-            raise QueueUnavailableError(str(error)) from error
-        raise
+    folder = files(__package__).joinpath("lua")
+    return "".join(folder.joinpath(f"{each}.lua").read_text(encoding="utf-8") for each in ("common", name))

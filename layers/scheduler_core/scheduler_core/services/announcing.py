@@ -14,14 +14,13 @@ from scheduler_core.invocation.lambda_invoker import InvocationError
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
 
-LINGER = timedelta(seconds=70)
-"""How long an executor waits for the next due job before it leaves; longer than the minute between two ticks."""
 PAUSE_SECONDS = 2.0
 """How long Redis is left alone after it did not answer, so that requests do not queue up behind its time-outs."""
 
 
 class Invoker(Protocol):
-    def invoke_async(self, function: str, payload: dict[str, object] | None = None) -> None: ...
+    def invoke_async(self, function: str, payload: dict[str, object] | None = None) -> bool | None:
+        """False: no more of them are taken for the moment."""
 
 
 class Announcer:
@@ -40,12 +39,13 @@ class Announcer:
         if not near or monotonic() < self._paused_until:
             return
         try:
-            must_invoke = self._queue.announce(now, near, wake_within=LINGER)
+            must_invoke = self._queue.announce(now, near)
         except QueueUnavailableError as error:
-            # An executor waits for Redis to come back and then fills it from PostgreSQL.
+            # An executor waits for Redis to come back; and fills it from PostgreSQL, because what is due is not in it.
             self._paused_until = monotonic() + PAUSE_SECONDS
             logger.warning("the ready queue is away; jobs wait in PostgreSQL", extra={"cause": str(error)})
-            must_invoke = True
+            self.wake_executor("unannounced")
+            return
         if must_invoke:
             self.wake_executor()
 
@@ -56,9 +56,9 @@ class Announcer:
         except QueueUnavailableError as error:
             logger.warning("a cancellation waits for the next heartbeat", extra={"cause": str(error)})
 
-    def wake_executor(self) -> None:
-        """Invoke one executor."""
+    def wake_executor(self, reason: str = "announced") -> None:
+        """Invoke one executor; `unannounced`: for what is in PostgreSQL only."""
         try:
-            self._invoker.invoke_async(self._executor_function, {"reason": "announced"})
+            self._invoker.invoke_async(self._executor_function, {"reason": reason})
         except InvocationError as error:
             logger.warning("no executor could be invoked; the next tick brings one", extra={"cause": str(error)})

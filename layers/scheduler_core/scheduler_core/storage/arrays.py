@@ -14,6 +14,11 @@ def numbers(values: Iterable[float | None]) -> str:
     return "{" + ",".join(["NULL" if value is None else repr(value) for value in values]) + "}"
 
 
+def ids(values: Iterable[UUID]) -> str:
+    """Ids. PostgreSQL reads them without hyphens too."""
+    return "{" + ",".join([value.hex for value in values]) + "}"
+
+
 def words(values: Iterable[UUID | str | None]) -> str:
     """Ids, or the names of an enum: text that needs no quotes; or null."""
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"

@@ -4,22 +4,27 @@ All of it crosses merchants, as `scheduler_worker`. Batches are bounded by their
 that two executors which hold some of the same hints lock rows in the same order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg import Connection
 
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, MerchantLimits
 from scheduler_core.domain.lifecycle import WAITING, Event, ScheduleType, allowed_from
+from scheduler_core.storage import arrays
 from scheduler_core.storage.queries import Queries
 
 _QUERIES = Queries("claims")
 _CLAIMABLE = allowed_from(Event.CLAIM)
 _SCHEDULE_TYPES = {kind.value: kind for kind in ScheduleType}
 _SCHEDULE_TYPE_COLUMN = ClaimedJob._fields.index("schedule_type")
+
+HexHint = tuple[str, str]
+"""A merchant's and a job's id as 32 hex digits each, as the ready set has them: nobody needs more of a hint."""
 
 AttemptKey = tuple[UUID, int]
 """A job's id and the attempt's number: the fence."""
@@ -46,7 +51,7 @@ class Place:
 
 def claim(
     connection: Connection[Any],
-    hints: Sequence[tuple[UUID, UUID]],
+    hints: Sequence[HexHint],
     *,
     now: datetime,
     due_before: datetime,
@@ -58,14 +63,12 @@ def claim(
     """
     if not hints:
         return []
-    ordered = sorted(hints, key=_by_job)
+    ordered = sorted(hints, key=itemgetter(1))
     rows = connection.execute(
         _QUERIES["claim_jobs"],
         {
-            "merchant_ids": [hint[0] for hint in ordered],
-            "job_ids": [hint[1] for hint in ordered],
-            "first_id": ordered[0][1],
-            "last_id": ordered[-1][1],
+            "merchant_ids": arrays.words([hint[0] for hint in ordered]),
+            "job_ids": arrays.words([hint[1] for hint in ordered]),
             "claimable": _CLAIMABLE,
             "due_before": due_before,
             "lease_expires_at": now + lease,
@@ -82,15 +85,13 @@ def extend_leases(
     """The heartbeat: prolong the leases of `held`; answers those that are still held."""
     if not held:
         return set()
-    ordered = sorted(held)
+    ordered = sorted(held, key=lambda job: job.id.int)
     rows = connection.execute(
         _QUERIES["extend_leases"],
         {
-            "merchant_ids": [job.merchant_id for job in ordered],
-            "job_ids": [job.id for job in ordered],
-            "attempts": [job.attempt for job in ordered],
-            "first_id": ordered[0].id,
-            "last_id": ordered[-1].id,
+            "merchant_ids": arrays.ids([job.merchant_id for job in ordered]),
+            "job_ids": arrays.ids([job.id for job in ordered]),
+            "attempts": arrays.numbers([job.attempt for job in ordered]),
             "lease_expires_at": now + lease,
         },
         binary=True,
@@ -100,43 +101,43 @@ def extend_leases(
 
 def record(
     connection: Connection[Any], records: Sequence[AttemptRecord], *, now: datetime, executor_id: UUID
-) -> set[AttemptKey]:
+) -> Sequence[AttemptRecord]:
     """Write the ends of attempts, each behind its fence (I3); answers those written, the others were stale."""
     if not records:
-        return set()
-    ordered = sorted(records, key=_by_job)
-    columns = list(zip(*ordered, strict=True))
+        return []
+    ordered = sorted(records, key=lambda each: each.job_id.int)
+    columns = dict(zip(AttemptRecord._fields, zip(*ordered, strict=True), strict=True))
     rows = connection.execute(
         _QUERIES["record_attempts"],
         {
-            **{f"{name}": list(column) for name, column in zip(_RECORD_PARAMETERS, columns, strict=True)},
-            "first_id": ordered[0].job_id,
-            "last_id": ordered[-1].job_id,
+            **{name: array(columns[name]) for name, array in _RECORDED.items()},
             "executor_id": executor_id,
             "now": now,
         },
         binary=True,
     ).fetchall()
-    return set(rows)
+    if len(rows) == len(ordered):
+        return ordered
+    written = set(rows)
+    return [each for each in ordered if (each.job_id.hex, each.attempt) in written]
 
 
-_RECORD_PARAMETERS = (
-    "merchant_ids",
-    "job_ids",
-    "attempts",
-    "statuses",
-    "outcomes",
-    "next_run_ats",
-    "retries",
-    "rescues",
-    "polls",
-    "due_ats",
-    "started_ats",
-    "finished_ats",
-    "http_statuses",
-    "errors",
-    "responses",
-)
+_RECORDED: Final[Mapping[str, Callable[[Any], str]]] = {
+    "merchant_id": arrays.ids,
+    "job_id": arrays.ids,
+    "attempt": arrays.numbers,
+    "status": arrays.words,
+    "outcome": arrays.words,
+    "next_run_at": arrays.moments,
+    "retries": arrays.numbers,
+    "rescues": arrays.numbers,
+    "polls": arrays.numbers,
+    "started_at": arrays.moments,
+    "finished_at": arrays.moments,
+    "http_status": arrays.numbers,
+    "error": arrays.texts,
+    "response": arrays.texts,
+}
 
 
 def lock_lost_across_merchants(connection: Connection[Any], *, now: datetime, most: int) -> list[ClaimedJob]:
@@ -201,8 +202,3 @@ def merchant_terms(connection: Connection[Any], merchant_ids: Sequence[UUID]) ->
 def _claimed(row: tuple[Any, ...]) -> ClaimedJob:
     kind = _SCHEDULE_TYPES[row[_SCHEDULE_TYPE_COLUMN]]
     return ClaimedJob._make((*row[:_SCHEDULE_TYPE_COLUMN], kind, *row[_SCHEDULE_TYPE_COLUMN + 1 :]))
-
-
-def _by_job(item: Any) -> UUID:
-    job_id: UUID = item[1]
-    return job_id

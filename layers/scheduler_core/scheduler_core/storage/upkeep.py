@@ -38,13 +38,20 @@ def delete_spent(connection: Connection[Any], *, now: datetime, most: int) -> in
 
 
 def dead_letters_across_merchants(
-    connection: Connection[Any], *, since: datetime, most: int = 100
+    connection: Connection[Any], *, since: datetime, until: datetime, most: int = 100
 ) -> list[tuple[UUID, int]]:
-    """(merchant, failed jobs) for merchants with dead letters since a moment, the worst first."""
+    """(merchant, failed jobs) for merchants with dead letters in a span, the worst first."""
     rows: list[tuple[UUID, int]] = connection.execute(
-        _QUERIES["dead_letters_across_merchants"], {"since": since, "most": most}
+        _QUERIES["dead_letters_across_merchants"], {"since": since, "until": until, "most": most}
     ).fetchall()
     return rows
+
+
+def throughput_across_merchants(connection: Connection[Any], *, now: datetime) -> tuple[int, int]:
+    """(completed, failed) in the last whole minute before `now`."""
+    minute = now.replace(second=0, microsecond=0) - timedelta(minutes=1)
+    row = connection.execute(_QUERIES["throughput_of_a_minute_across_merchants"], {"minute": minute}).fetchone()
+    return (0, 0) if row is None else (row[0], row[1])
 
 
 def register_alert(

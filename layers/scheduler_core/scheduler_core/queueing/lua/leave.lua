@@ -1,12 +1,21 @@
--- An executor asks whether it may go. In one step with the answer it is no longer counted as awake, so that no hint
--- is added in between without somebody being woken for it.
--- ARGV: now_ms, linger_ms, executor
+-- An executor that holds nothing asks whether it may go. In one step with the answer it is no longer counted as awake,
+-- so that no hint is added in between without somebody being woken for it. The last one stays while something falls due
+-- before the next tick; the others go as soon as those who stay are enough.
+-- ARGV: now_ms, linger_ms, executor, due jobs for each executor
 -- Answers: 1 if it has left, 0 if it is to stay
 local now = tonumber(ARGV[1])
-local head = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
-if tonumber(redis.call('GET', COUNT) or 0) > 0 or redis.call('EXISTS', POPPED_UNTIL) == 1
-   or (head and tonumber(head) <= now + tonumber(ARGV[2])) then
-  return 0
+local own = redis.call('ZSCORE', EXECUTORS, ARGV[3])
+local others = redis.call('ZCOUNT', EXECUTORS, now, '+inf') - ((own and tonumber(own) >= now) and 1 or 0)
+local ready = tonumber(redis.call('GET', COUNT) or 0)
+if others > 0 then
+  local due = ready + redis.call('ZCOUNT', DUE, '-inf', now)
+  if redis.call('EXISTS', MORE) == 1 or due > others * tonumber(ARGV[4]) then return 0 end
+else
+  local head = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
+  if ready > 0 or redis.call('EXISTS', POPPED_UNTIL) == 1
+     or (head and tonumber(head) <= guarded_until(now, tonumber(ARGV[2]))) then
+    return 0
+  end
 end
 redis.call('ZREM', EXECUTORS, ARGV[3])
 return 1

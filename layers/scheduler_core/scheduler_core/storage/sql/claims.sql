@@ -8,7 +8,6 @@ SET status = 'running', attempt = jobs.attempt + 1, due_at = jobs.next_run_at, n
     lease_expires_at = %(lease_expires_at)s, last_run_at = %(now)s, updated_at = %(now)s
 FROM hint
 WHERE jobs.merchant_id = hint.merchant_id AND jobs.id = hint.id
-  AND jobs.id BETWEEN %(first_id)s AND %(last_id)s
   AND jobs.status = ANY (%(claimable)s::job_status[]) AND jobs.next_run_at <= %(due_before)s
 RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.due_at, jobs.retries, jobs.rescues, jobs.polls,
     jobs.max_retries, jobs.max_attempts, jobs.interval_seconds, jobs.schedule_type::text, jobs.template_id, jobs.priority,
@@ -44,7 +43,6 @@ UPDATE jobs
 SET lease_expires_at = %(lease_expires_at)s
 FROM unnest(%(merchant_ids)s::uuid[], %(job_ids)s::uuid[], %(attempts)s::int[]) AS held (merchant_id, id, attempt)
 WHERE jobs.merchant_id = held.merchant_id AND jobs.id = held.id
-  AND jobs.id BETWEEN %(first_id)s AND %(last_id)s
   AND jobs.attempt = held.attempt AND jobs.status = 'running'
 RETURNING jobs.id, jobs.attempt;
 
@@ -78,13 +76,13 @@ SELECT next_run_at FROM jobs WHERE next_run_at IS NOT NULL ORDER BY next_run_at 
 -- Attempts end: behind the fence (I3) the job moves on, the attempt is kept, and the minute's rates are added to.
 WITH ended AS (
     SELECT * FROM unnest(
-        %(merchant_ids)s::uuid[], %(job_ids)s::uuid[], %(attempts)s::int[], %(statuses)s::job_status[],
-        %(outcomes)s::attempt_outcome[], %(next_run_ats)s::timestamptz[], %(retries)s::smallint[],
-        %(rescues)s::smallint[], %(polls)s::int[], %(due_ats)s::timestamptz[], %(started_ats)s::timestamptz[],
-        %(finished_ats)s::timestamptz[], %(http_statuses)s::smallint[], %(errors)s::text[], %(responses)s::text[]
+        %(merchant_id)s::uuid[], %(job_id)s::uuid[], %(attempt)s::int[], %(status)s::job_status[],
+        %(outcome)s::attempt_outcome[], %(next_run_at)s::timestamptz[], %(retries)s::smallint[],
+        %(rescues)s::smallint[], %(polls)s::int[], %(started_at)s::timestamptz[], %(finished_at)s::timestamptz[],
+        %(http_status)s::smallint[], %(error)s::text[], %(response)s::text[]
     ) AS ended (
-        merchant_id, job_id, attempt, status, outcome, next_run_at, retries, rescues, polls, due_at, started_at,
-        finished_at, http_status, error, response
+        merchant_id, job_id, attempt, status, outcome, next_run_at, retries, rescues, polls, started_at, finished_at,
+        http_status, error, response
     )
 ), moved AS (
     UPDATE jobs
@@ -93,9 +91,8 @@ WITH ended AS (
         completed_at = CASE WHEN ended.next_run_at IS NULL THEN ended.finished_at END
     FROM ended
     WHERE jobs.merchant_id = ended.merchant_id AND jobs.id = ended.job_id
-      AND jobs.id BETWEEN %(first_id)s AND %(last_id)s
       AND jobs.attempt = ended.attempt AND jobs.status = 'running'
-    RETURNING ended.merchant_id, ended.job_id, ended.attempt, ended.outcome, ended.due_at, ended.started_at,
+    RETURNING ended.merchant_id, ended.job_id, ended.attempt, ended.outcome, jobs.due_at, ended.started_at,
         ended.finished_at, ended.http_status, ended.error, ended.response
 ), kept AS (
     INSERT INTO executions
@@ -112,4 +109,4 @@ WITH ended AS (
     SET completed = sum.completed + excluded.completed, failed = sum.failed + excluded.failed,
         retried = sum.retried + excluded.retried
 )
-SELECT job_id, attempt FROM moved;
+SELECT replace(job_id::text, '-', ''), attempt FROM moved;

@@ -5,7 +5,7 @@ SELECT add_partitions(%(wanted_from)s, %(wanted_to)s);
 -- name: dead_letters_across_merchants
 -- Merchants with jobs that failed for good in a span, and how many.
 SELECT merchant_id, sum(failed)::int FROM throughput
-WHERE minute >= %(since)s AND failed > 0
+WHERE minute >= %(since)s AND minute < %(until)s AND failed > 0
 GROUP BY merchant_id ORDER BY 2 DESC LIMIT %(most)s;
 
 -- name: delete_old_throughput_across_merchants
@@ -28,3 +28,7 @@ INSERT INTO alerts (kind, subject, window_start, detail, sent_at)
 VALUES (%(kind)s, %(subject)s, %(window_start)s, %(detail)s, %(now)s)
 ON CONFLICT DO NOTHING
 RETURNING kind;
+
+-- name: throughput_of_a_minute_across_merchants
+-- Attempts that completed and that failed for good in one whole minute.
+SELECT coalesce(sum(completed), 0)::int, coalesce(sum(failed), 0)::int FROM throughput WHERE minute = %(minute)s;
