@@ -10,21 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from dev.stack import LOOPBACK_NETWORKS
+from dev.local_environment import ROOT, environments
 from hosting import web
-from hosting.environments import documented_settings, environment_of
 from hosting.gateway import Gateway
 from hosting.invoke_api import InvokeApi
 from hosting.invoker import DEFAULT_CAPS, Invoker
-from hosting.pool import Pool, Result
+from hosting.pool import Result
 from hosting.template import Template, read_template
 from hosting.ticker import Ticker
 
-ROOT: Final = Path(__file__).parents[1]
 NOOP_EXECUTOR: Final = "bench.noop_executor.lambda_handler"
 _FINISH_SECONDS: Final = 20.0
 
@@ -60,7 +57,6 @@ class Deployment:
         self._ending: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._log = _Log()
         self._invoker: Invoker | None = None
-        self._pools: dict[str, _Counted] = {}
         self._invoke_url = ""
         self.url = ""
 
@@ -97,7 +93,7 @@ class Deployment:
 
     def wait_until_idle(self, *functions: str) -> None:
         """Until none of these runs."""
-        while any(self._pools[name].busy for name in functions):
+        while any(self._lambda.pools[name].busy for name in functions):
             time.sleep(0.02)
 
     def environment(self, function: str) -> dict[str, str]:
@@ -123,11 +119,6 @@ class Deployment:
         environments = self._environments(self._invoke_url)
         caps = {**DEFAULT_CAPS, "executor": self._executors}
         self._invoker = invoker = Invoker(self._template.functions, environments, self._log, caps=caps)
-        self._pools = {
-            each.name: _Counted(each, environments[each.name], self._log, cap=caps.get(each.name, 1))
-            for each in self._template.functions
-        }
-        invoker.pools = {**self._pools}
         invoke_api = web.WebServer(InvokeApi(invoker), invoke_at)
         gateway = web.WebServer(Gateway(self._template, invoker, self._log), web.bind())
         await invoke_api.start()
@@ -142,20 +133,9 @@ class Deployment:
             ticker.start()
             self._ending.append(ticker.stop)
 
-    def _environments(self, invoke_url: str) -> dict[str, dict[str, str]]:
-        supplied = {
-            "AWS_ENDPOINT_URL_LAMBDA": invoke_url,
-            "EXECUTOR_FUNCTION": "executor",
-            "POPULATOR_FUNCTION": "populator",
-            "WATCHER_FUNCTION": "watcher",
-            "MIGRATIONS_DIRECTORY": str(ROOT / "migrations"),
-            "ALLOWED_TARGET_NETWORKS": LOOPBACK_NETWORKS,
-            **self._stores,
-        }
-        settings = documented_settings(ROOT / ".env.example")
-        own = {**os.environ, **self._settings}
-        functions = self._template.functions
-        return {f.name: environment_of(f, supplied=supplied, own=own, settings=settings) for f in functions}
+    def _environments(self, invoke_url: str) -> Mapping[str, Mapping[str, str]]:
+        supplied = {"AWS_ENDPOINT_URL_LAMBDA": invoke_url, **self._stores}
+        return environments(self._template, supplied, own={**os.environ, **self._settings})
 
     def _end(self) -> None:
         for each in reversed(self._ending):
@@ -172,19 +152,6 @@ def _with_noop(template: Template) -> Template:
         for each in template.functions
     )
     return dataclasses.replace(template, functions=functions)
-
-
-class _Counted(Pool):
-    """Knows how many invocations run or wait for a process."""
-
-    busy = 0
-
-    async def invoke(self, event: object, request_id: str) -> Result:
-        self.busy += 1
-        try:
-            return await super().invoke(event, request_id)
-        finally:
-            self.busy -= 1
 
 
 class _Log:

@@ -58,7 +58,7 @@ def _scans(url: str, due: int) -> dict[str, float]:
         connection.execute("SET ROLE scheduler_worker")
         until = utc_now() + timedelta(seconds=90)
         page = claims.due_page_across_merchants(connection, after=_BEGINNING, until=until, most=due)
-        hints = [(hint.merchant_id, hint.job_id) for hint in page]
+        hints = [(hint.merchant_id.hex, hint.job_id.hex) for hint in page]
         parts = [hints[start : start + _CLAIM] for start in range(0, min(due, _REPEATS * _CLAIM), _CLAIM)]
 
         def scan() -> object:
@@ -76,7 +76,7 @@ def _scans(url: str, due: int) -> dict[str, float]:
     }
 
 
-def _claim(connection: Connection[Any], hints: Sequence[tuple[UUID, UUID]]) -> object:
+def _claim(connection: Connection[Any], hints: Sequence[tuple[str, str]]) -> object:
     now = utc_now()
     return claims.claim(connection, hints, now=now, due_before=now, lease=timedelta(seconds=25))
 

@@ -10,8 +10,8 @@ import psycopg
 import redis
 from psycopg import sql
 
-from bench.deployment import ROOT
 from bench.nginx import Nginx
+from dev.local_environment import ROOT
 from dev.postgres import PostgresServer
 from dev.redis import RedisServer
 from scheduler_core.storage.migrations import apply_migrations
