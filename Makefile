@@ -24,6 +24,7 @@ help: ## This list
 	@echo 'make cost-docs        renew the outputs in docs/cost.md'
 	@echo 'make build            layer and functions for Lambda, without a container; option: ARCH=x86_64 (default arm64)'
 	@echo 'make size             how large layer and functions are, and what takes their import'
+	@echo 'make bench            measure everything beside limits and peers, about an hour, into docs/benchmarks.md'
 	@echo 'make bench-cold       cold starts under the runtime interface emulator, beside what they cannot do without'
 	@echo 'make engine           make sure that a Docker engine and docker compose answer'
 	@echo 'make lambda-base      make sure that the base image of Lambda is there'
@@ -164,3 +165,10 @@ self-hosted-env: ## Write an .env with the secrets that docker-compose.yml needs
 test-selfhost: engine $(READY) ## Test docker-compose.yml: build, deliveries, hardening, outages; needs a Docker engine
 	@PATH="$(CURDIR)/$(BIN):$$PATH" containers/images.sh .data/images.env postgres redis python
 	@exec $(BIN)/python -m pytest tests/selfhost --durations=10 --timeout 600 $(PYTEST_ARGS)
+
+# Benchmarks -----------------------------------------------------------------------------------------------------------
+
+.PHONY: bench
+
+bench: $(READY) ## Measure everything beside limits and peers, and write docs/benchmarks.md
+	@exec $(BIN)/scheduler bench all --report $(BENCH_ARGS)

@@ -9,20 +9,16 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
-import pycurl
-
+from bench.bare_http import Transfers
+from bench.nginx import Nginx
 from scheduler_core.clock import monotonic, utc_now
 from scheduler_core.delivery.courier import Courier
 from scheduler_core.delivery.parcels import Delivery, Parcel
@@ -34,50 +30,6 @@ from scheduler_core.security.signing import Signer
 
 _BATCH: Final = 500
 _PAYLOAD: Final = '{"order": 4711, "note": "as long as a usual small payload is"}'
-_NGINX: Final = """
-daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
-events {{ worker_connections 8192; }}
-http {{
-  access_log off; keepalive_requests 100000000; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{ listen 127.0.0.1:{port} backlog=8192; location / {{ return 200 "ok"; }} }}
-}}
-"""
-
-
-@contextlib.contextmanager
-def nginx() -> Iterator[str]:
-    """An nginx that answers 200 to everything; its URL."""
-    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        raise SystemExit("nginx is not on PATH: install it, or give the address of another receiver with --url")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        config = Path(folder, "nginx.conf")
-        config.write_text(_NGINX.format(folder=folder, port=port), encoding="utf-8")
-        server = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)  # noqa: S603 - found above
-        try:
-            _wait_for(port)
-            yield f"http://127.0.0.1:{port}/hook"
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _wait_for(port: int) -> None:
-    deadline = monotonic() + 5
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return
 
 
 def deliveries_per_second(url: str, jobs: int, at_once: int) -> float:
@@ -140,39 +92,16 @@ def deliveries_per_second(url: str, jobs: int, at_once: int) -> float:
 
 
 def bare_transfers_per_second(url: str, jobs: int, at_once: int) -> float:
-    """libcurl's multi interface with the same request each time: no signature, no due times, no address guard."""
-    multi = pycurl.CurlMulti()
-    headers = [b"content-type: application/json", b"webhook-id: 1", b"webhook-signature: v1," + b"A" * 44]
-
-    def curl_for() -> pycurl.Curl:
-        curl = pycurl.Curl()
-        curl.setopt(pycurl.URL, url)
-        curl.setopt(pycurl.POSTFIELDS, _PAYLOAD)
-        curl.setopt(pycurl.HTTPHEADER, headers)
-        curl.setopt(pycurl.WRITEFUNCTION, lambda _: None)
-        curl.setopt(pycurl.NOSIGNAL, 1)
-        curl.setopt(pycurl.PROXY, "")
-        return curl
-
-    curls = [curl_for() for _ in range(min(at_once, jobs, 900))]  # select() below stops at descriptor 1,023
+    """libcurl's multi interface alone: no signature, no due times, no address guard."""
+    transfers = Transfers(url, _PAYLOAD, at_once)
     began = monotonic()
-    for curl in curls:
-        multi.add_handle(curl)
-    started, done = len(curls), 0
-    while done < jobs:
-        multi.perform()
-        _, completed, failed = multi.info_read(len(curls))
-        if failed:
-            raise SystemExit(f"a transfer failed: {failed[0][2]}")
-        for curl in completed:
-            multi.remove_handle(curl)
-            done += 1
-            if started < jobs:
-                multi.add_handle(curl)
-                started += 1
-        if not completed:
-            multi.select(0.1)
+    transfers.run(["1"] * jobs, lambda _: None)
     return jobs / (monotonic() - began)
+
+
+def _nginx(ending: contextlib.ExitStack) -> str:
+    folder = Path(ending.enter_context(tempfile.TemporaryDirectory()))
+    return ending.enter_context(Nginx(folder)).url
 
 
 def main() -> None:
@@ -183,7 +112,8 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with contextlib.nullcontext(options.url) if options.url else nginx() as url:
+    with contextlib.ExitStack() as ending:
+        url = options.url or _nginx(ending)
         for _ in range(options.rounds):
             courier = deliveries_per_second(url, options.jobs, options.at_once)
             bare = bare_transfers_per_second(url, options.jobs, options.at_once)

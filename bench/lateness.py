@@ -62,3 +62,23 @@ def percentile(ordered: Sequence[float], share: float) -> float:
         return 0.0
     rank = max(1, -(-len(ordered) * round(share * 1_000) // 1_000))
     return ordered[min(rank, len(ordered)) - 1]
+
+
+def late_figures(due: Mapping[str, float], arrivals: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Lateness of each job's first arrival, in milliseconds; `due` and `arrivals` are seconds since 1970, by job id.
+
+    `missing` are jobs that never came, `early` those that came more than a millisecond (the receiver's step) too soon.
+    """
+    first: dict[str, float] = {}
+    for job_id, moment in arrivals:
+        if job_id in due:
+            first[job_id] = min(moment, first.get(job_id, moment))
+    late = sorted(round((moment - due[job_id]) * 1_000, 3) for job_id, moment in first.items())
+    return {
+        "p50_ms": percentile(late, 0.5),
+        "p99_ms": percentile(late, 0.99),
+        "p999_ms": percentile(late, 0.999),
+        "max_ms": percentile(late, 1.0),
+        "missing": float(len(due) - len(first)),
+        "early": float(sum(each < -1.0 for each in late)),
+    }

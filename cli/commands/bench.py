@@ -6,10 +6,13 @@ import typer
 
 from cli import views
 from cli.command import ApiSession, PlainSession, api_command, plain_command
-from cli.commands import deployed
+from cli.commands import bench_suite, deployed
 from cli.exits import CommandError, ExitCode
 
-app: Final = typer.Typer(help="Show how exact deliveries are, and that nothing is lost.", no_args_is_help=True)
+app: Final = typer.Typer(
+    help="Show how exact deliveries are, that nothing is lost, and how fast it all is.", no_args_is_help=True
+)
+bench_suite.register(app)
 deployed.register(app)
 
 Bound = typer.Option(metavar="MS", min=0, help="Exit code 1 above this.")

@@ -1,0 +1,41 @@
+"""What this machine is: for a report that others can judge."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+
+def facts() -> dict[str, str]:
+    """Names and values, as far as the system tells."""
+    return {
+        "processor": _cpu_model(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{_memory_bytes() / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}, {_distribution()}",
+        "Python": platform.python_version(),
+    }
+
+
+def our_versions() -> dict[str, str]:
+    """Of what our functions use most."""
+    return {name: version(name) for name in ("psycopg", "redis", "pycurl", "pydantic", "aws-lambda-powertools")}
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        return ""

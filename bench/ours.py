@@ -1,0 +1,184 @@
+"""We as a contender: the real functions against a real backlog."""
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import psycopg
+
+from bench import resources, stock
+from bench.contenders import LostJobsError
+from bench.deployment import Deployment
+from bench.lateness import late_figures
+from bench.site import Site
+from scheduler_core.clock import monotonic, utc_now
+
+MERCHANTS: Final = 20
+_POLL_SECONDS: Final = 0.01
+_WARM_JOBS: Final = 200
+_PATIENCE_SECONDS: Final = 120.0
+_LEAD_SECONDS: Final = 3.0
+
+
+def deployed(site: Site, *, executors: int = 1, noop: bool = False) -> Deployment:
+    """As in production, but that the watcher looks every second instead of every five: a run waits for its end."""
+    return Deployment(site.stores, executors=executors, noop=noop, settings={"WATCH_SECONDS": "1"})
+
+
+class Ours:
+    """The populator is invoked and everything else follows from it.
+
+    `keeps_jobs`: a run leaves alone what is stored, else it begins with empty tables.
+    """
+
+    name = "ours"
+
+    def __init__(self, site: Site, *, keeps_jobs: bool = False) -> None:
+        self._site = site
+        self._keeps_jobs = keeps_jobs
+        self._merchants = stock.make_merchants(site.postgres.url, MERCHANTS)
+
+    def jobs_for(self, workload: str, jobs: int) -> int:  # noqa: ARG002 - we do not need to be spared
+        return jobs
+
+    def drain(self, jobs: int, executors: int) -> Mapping[str, float]:
+        with self._deployed(executors, noop=True) as deployment:
+            return self._emptied(deployment, jobs)
+
+    def deliver(self, jobs: int, executors: int) -> Mapping[str, float]:
+        with self._deployed(executors, noop=False) as deployment:
+            self._site.receiver.mark()
+            figures = self._emptied(deployment, jobs)
+            came = {each.job_id for each in self._site.receiver.arrivals()}
+        if len(came) != jobs:
+            raise LostJobsError(f"{jobs - len(came)} of {jobs} jobs never reached the receiver")
+        return figures
+
+    def precision(self, jobs: int, rate: float) -> Mapping[str, float]:
+        """All are stored before the first is due; the tick of the populator is ours to give."""
+        with self._deployed(1, noop=False) as deployment:
+            self._site.receiver.mark()
+            self._reset()
+            first = utc_now() + timedelta(seconds=_LEAD_SECONDS + jobs / 50_000)
+            first = first.replace(microsecond=first.microsecond // 1_000 * 1_000)
+            self._store(jobs, first, timedelta(seconds=1) / rate)
+            stock.settle(self._site.postgres.url)
+            deployment.invoke("populator", {})
+            last = first + jobs * timedelta(seconds=1) / rate
+            while self._site.receiver.count() < jobs:
+                if utc_now() > last + timedelta(seconds=30):
+                    raise LostJobsError(f"{jobs - self._site.receiver.count()} of {jobs} jobs never came")
+                time.sleep(0.2)
+            due = self._due_times()
+            return late_figures(due, [(each.job_id, each.moment) for each in self._site.receiver.arrivals()])
+
+    def enqueue(self, jobs: int) -> Mapping[str, float]:
+        from bench.enqueueing import enqueue
+
+        return enqueue(self._site, jobs)
+
+    # Parts -----------------------------------------------------------------------------------------------------------
+
+    def _deployed(self, executors: int, *, noop: bool) -> "_Warmed":
+        return _Warmed(self, deployed(self._site, executors=executors, noop=noop), executors)
+
+    def _emptied(self, deployment: Deployment, jobs: int) -> Mapping[str, float]:
+        self._reset()
+        self._store(jobs, utc_now())
+        stock.settle(self._site.postgres.url)
+        before = resources.database_counters(self._site.postgres.url)
+        with psycopg.connect(self._site.postgres.url, autocommit=True) as connection:
+            began = monotonic()
+            deployment.invoke("populator", {})
+            populated = monotonic() - began
+            self._wait(connection, jobs)
+            took = monotonic() - began
+        memory = max((resources.peak_memory(pid) for pid in deployment.pids("executor")), default=0)
+        deployment.wait_until_idle("executor")
+        written = resources.database_counters(self._site.postgres.url).since(before)
+        return {
+            "per_second": jobs / took,
+            "populate_seconds": populated,
+            "executor_peak_bytes": memory,
+            "wal_bytes_per_job": written.wal_bytes / jobs,
+            "row_versions_per_job": written.row_versions / jobs,
+            "hot_share": written.hot_updates / max(1, written.updates),
+        }
+
+    def warm_up(self, deployment: Deployment, executors: int) -> None:
+        """Every process has run once, and every executor sleeps again."""
+        self._reset()
+        deployment.warm("populator")
+        self._store(_WARM_JOBS * executors, utc_now())
+        with psycopg.connect(self._site.postgres.url, autocommit=True) as connection:
+            due = _due(connection)
+            deployment.invoke("populator", {})
+            self._wait(connection, due)
+        # A watcher that is still on guard would wake an executor for what is stored next, before the clock starts.
+        deployment.wait_until_idle("executor", "watcher")
+
+    def _reset(self) -> None:
+        if self._keeps_jobs:
+            stock.clear_rates(self._site.postgres.url)
+        else:
+            stock.clear(self._site.postgres.url)
+        self._site.flush_redis()
+
+    def _store(self, jobs: int, first_due: datetime, apart: timedelta = timedelta()) -> None:
+        url = self._site.postgres.url
+        stock.store(url, self._merchants, jobs, target_url=self._site.receiver.url, first_due=first_due, apart=apart)
+
+    def _wait(self, connection: psycopg.Connection, jobs: int) -> None:
+        """Until as many have ended; the minutes' rates know that without counting jobs."""
+        deadline = monotonic() + _PATIENCE_SECONDS
+        while (done := _ended(connection)) < jobs:
+            if monotonic() > deadline:
+                raise LostJobsError(f"{jobs - done} of {jobs} jobs have not ended")
+            time.sleep(_POLL_SECONDS)
+        if left := _due(connection) + _running(connection):
+            raise LostJobsError(f"{done} attempts of {jobs} jobs have ended, and {left} still wait or run")
+
+    def _due_times(self) -> dict[str, float]:
+        with psycopg.connect(self._site.postgres.url) as connection:
+            rows = connection.execute("SELECT id, scheduled_at FROM jobs").fetchall()
+        return {str(row[0]): row[1].timestamp() for row in rows}
+
+    @property
+    def merchants(self) -> list[UUID]:
+        return self._merchants
+
+
+class _Warmed:
+    """A deployment that has run everything once before it is measured."""
+
+    def __init__(self, ours: Ours, deployment: Deployment, executors: int) -> None:
+        self._ours, self._deployment, self._executors = ours, deployment, executors
+
+    def __enter__(self) -> Deployment:
+        deployment = self._deployment.__enter__()
+        try:
+            self._ours.warm_up(deployment, self._executors)
+        except BaseException:
+            self._deployment.__exit__(None, None, None)
+            raise
+        return deployment
+
+    def __exit__(self, *how: object) -> None:
+        self._deployment.__exit__(None, None, None)
+
+
+def _ended(connection: psycopg.Connection) -> int:
+    row = connection.execute("SELECT coalesce(sum(completed + failed), 0) FROM throughput").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _due(connection: psycopg.Connection) -> int:
+    row = connection.execute("SELECT count(*) FROM jobs WHERE next_run_at <= %s", (utc_now(),)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _running(connection: psycopg.Connection) -> int:
+    row = connection.execute("SELECT count(*) FROM jobs WHERE lease_expires_at IS NOT NULL").fetchone()
+    return int(row[0]) if row else 0

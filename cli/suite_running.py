@@ -1,0 +1,85 @@
+"""Runs the benchmark suite with its progress on stderr; an interrupted run keeps what it has measured."""
+
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import suite
+from bench.contenders import Measurement
+from bench.results import Results
+from bench.site import site
+from bench.suite import Scope, Step, Suite
+from cli.exits import CommandError, ExitCode
+from cli.output import Output, stderr
+from dev.processes import ServerError
+from scheduler_core.clock import monotonic, utc_now
+
+_SHOWN = ("per_second", "one_per_second", "bulk_per_second", "p50_ms", "p99_ms", "due_scan_ms", "claim_ms",
+          "drain_per_second", "beside_per_second", "statements_per_minute")  # fmt: skip
+
+
+def measured(out: Output, scope: Scope, file: Path) -> Results:
+    """Everything in `scope`; `file` has what was measured after every step. Raises CommandError."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # Once a second: a benchmark should not measure its own drawing.
+    bars = Progress(*columns, console=stderr(), disable=out.json, refresh_per_second=1)
+    try:
+        with _ends_on_sigterm(), bars, tempfile.TemporaryDirectory(prefix="task-scheduler-bench-") as folder:
+            return _measured(scope, file, Path(folder), bars)
+    except (ServerError, RuntimeError) as error:
+        raise CommandError(ExitCode.FAILED, "The benchmark failed.", str(error)) from error
+
+
+def _measured(scope: Scope, file: Path, folder: Path, bars: Progress) -> Results:
+    task = bars.add_task("starting", total=None)
+    suite.make_peers_ready(scope.peers, lambda text: bars.update(task, description=text))
+    with site(folder) as place:
+        began_at = monotonic()
+        results = suite.new_results(place, _command(), utc_now().isoformat(timespec="seconds"))
+
+        def began(step: Step, number: int, steps: int) -> None:
+            bars.update(task, description=step.title, completed=number, total=steps)
+
+        def ended(measurement: Measurement) -> None:
+            results.took_seconds = monotonic() - began_at
+            results.save(file)
+            bars.console.print(_line(measurement))
+
+        Suite(place, scope).run(results, began, ended)
+        for failure in results.failures:
+            bars.console.print(f"failed: {failure}", markup=False)
+        results.save(file)
+        return results
+
+
+def _line(measurement: Measurement) -> str:
+    figures = ", ".join(f"{name} {measurement.figures[name]:,.1f}" for name in _SHOWN if name in measurement.figures)
+    many = f" x{measurement.executors}" if measurement.executors > 1 else ""
+    return f"{measurement.workload} {measurement.round}: {measurement.contender}{many}: {figures}"
+
+
+def _command() -> str:
+    return " ".join(["scheduler", *sys.argv[1:]])
+
+
+@contextmanager
+def _ends_on_sigterm() -> Iterator[None]:
+    """SIGTERM as Ctrl-C: servers and workers are ended before we are."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

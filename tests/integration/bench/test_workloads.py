@@ -1,0 +1,93 @@
+"""Every workload of the benchmark, as small as it gets: the figures mean nothing here, that they are there does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bench import idle, yardsticks
+from bench.fairness import SMALL, Fairness
+from bench.limits import LIMITS
+from bench.ours import Ours
+from bench.scale import Scale
+from bench.site import Site, site
+
+# Each starts every function's processes anew: on a busy machine that alone takes long.
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site of the benchmark's own."""
+    with site(tmp_path_factory.mktemp("bench")) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _executors_leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDLE_SECONDS", "0.1")
+
+
+def test_a_drain_ends_every_job_and_says_what_it_wrote(place: Site) -> None:
+    figures = Ours(place).drain(300, 2)
+    assert figures["per_second"] > 0
+    assert figures["row_versions_per_job"] >= 3, "the claim, the end, the attempt"
+    assert figures["wal_bytes_per_job"] > 0
+
+
+def test_a_delivery_reaches_the_receiver_once_for_each_job(place: Site) -> None:
+    figures = Ours(place).deliver(300, 1)
+    assert figures["per_second"] > 0
+    assert len(place.receiver.arrivals()) == 300
+    assert figures["executor_peak_bytes"] > 10 * 2**20
+
+
+def test_lateness_is_judged_by_the_receivers_clock(place: Site) -> None:
+    figures = Ours(place).precision(40, 40.0)
+    assert figures["missing"] == 0
+    assert figures["early"] == 0
+    assert 0 <= figures["p50_ms"] <= figures["max_ms"]
+
+
+def test_jobs_are_taken_in_by_handler_batch_and_gateway(place: Site) -> None:
+    figures = Ours(place).enqueue(800)
+    assert figures["bulk_per_second"] > figures["one_per_second"] > 0
+    assert figures["gateway_per_second"] > 0
+    assert figures["api_peak_bytes"] > 10 * 2**20
+
+
+def test_what_waits_stays_while_what_is_due_is_drained(place: Site) -> None:
+    figures = Scale(place, due=1_000).measure(5_000, 200)
+    assert figures["due_scan_ms"] > 0
+    assert figures["claim_ms"] > 0
+    assert figures["drain_per_second"] > 0
+    with psycopg.connect(place.postgres.url) as connection:
+        rows = connection.execute("SELECT status::text, count(*) FROM jobs GROUP BY 1").fetchall()
+    counts: dict[str, int] = {row[0]: row[1] for row in rows}
+    assert counts["pending"] == 5_000
+    assert set(counts) == {"pending", "completed"}
+
+
+def test_the_small_merchants_lateness_is_measured_beside_the_large_one(place: Site) -> None:
+    figures = Fairness(place).measure(300)
+    assert figures["missing"] == 0
+    assert figures["p99_ms"] > 0
+    assert SMALL == 20
+
+
+def test_an_idle_installation_is_metered(place: Site) -> None:
+    figures = idle.measure(place, 2)
+    assert figures["redis_commands_per_minute"] >= 0
+    assert figures["statements_per_minute"] >= 0
+
+
+@pytest.mark.parametrize("name", sorted(LIMITS))
+def test_a_limit_is_a_rate(place: Site, name: str) -> None:
+    assert yardsticks.measure(place, name, 600)["per_second"] > 0
+
+
+def test_the_receiver_counts_what_came_since_the_mark(place: Site) -> None:
+    place.receiver.mark()
+    assert (place.receiver.count(), place.receiver.arrivals()) == (0, [])
+    assert Path(place.folder / "nginx").exists()
