@@ -109,9 +109,11 @@ def test_workers_without_a_database_are_not_healthy(redis_url: str) -> None:
     nowhere = stores(f"postgresql://nobody@127.0.0.1:{free_port()}/none", redis_url)
     with part("workers", INVOKE_PORT=str(port), **nowhere) as process:
         deadline = time.monotonic() + 40
-        while (health := answer(f"http://127.0.0.1:{port}/health")).status_code == 200:
+        while not {"populator", "watcher"} <= set(
+            (health := answer(f"http://127.0.0.1:{port}/health")).json()["failing"]
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        assert "watcher" in health.json()["failing"]
+        assert (health.status_code, health.json()["status"]) == (503, "failing")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)

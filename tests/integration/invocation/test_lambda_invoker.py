@@ -34,6 +34,12 @@ def test_an_invocation_is_signed_and_asynchronous(lambda_api: Receiver, monkeypa
     assert "x-amz-security-token" in request.headers["authorization"]
 
 
+def test_our_own_functions_may_be_elsewhere_than_the_lambda_targets_of_deliveries(lambda_api: Receiver) -> None:
+    settings = InvocationSettings(functions_endpoint=lambda_api.url, aws_endpoint_url_lambda="http://127.0.0.1:9")
+    LambdaInvoker(settings).invoke_async("executor")
+    assert len(lambda_api.received) == 1
+
+
 @pytest.mark.parametrize(
     "function",
     [
