@@ -26,16 +26,22 @@ _LONGEST_COMMAND_SECONDS = 600.0
 
 def docker(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """What a docker command prints. A command that fails fails the test with what it said."""
+    return piped(b"", *arguments, environment=environment).decode()
+
+
+def piped(given: bytes, *arguments: str, environment: Mapping[str, str] | None = None) -> bytes:
+    """The same for a command that reads something, or prints what is no text."""
     done = subprocess.run(
         ["docker", *arguments],
         cwd=ROOT,
         env={**os.environ, **(environment or {})},
+        input=given,
         capture_output=True,
-        text=True,
         timeout=_LONGEST_COMMAND_SECONDS,
         check=False,
     )
-    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stdout[-2_000:]}{done.stderr[-4_000:]}"
+    told = done.stderr[-4_000:].decode(errors="replace")
+    assert done.returncode == 0, f"docker {' '.join(arguments)}: {told}"
     return done.stdout
 
 
@@ -51,9 +57,13 @@ class Installation:
 
     def compose(self, *arguments: str) -> str:
         """What `docker compose` prints for this project."""
+        return self.compose_piped(b"", *arguments).decode()
+
+    def compose_piped(self, given: bytes, *arguments: str) -> bytes:
+        """The same for a command that reads something, or prints what is no text."""
         files = [part for file in FILES for part in ("-f", file)]
         whole = ["compose", "--project-name", self.project, "--env-file", os.devnull, *files, *arguments]
-        return docker(*whole, environment=self.environment)
+        return piped(given, *whole, environment=self.environment)
 
     def scheduler(self, *arguments: str) -> Any:
         """What the command line inside the gateway's container answers."""

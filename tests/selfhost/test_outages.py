@@ -135,5 +135,21 @@ def test_what_is_stored_outlives_the_containers(installation: Installation, call
     installation.compose("down", "--timeout", "20")
     installation.compose("up", "--detach", "--wait")
     assert caller.job(job)["status"] == "pending"
+
+
+def test_a_backup_is_all_that_a_new_installation_needs(installation: Installation, caller: Caller, echo: Echo) -> None:
+    """As docs/self-hosting.md says it."""
+    (job,) = post(caller, echo, 1, "/backed-up", delay_seconds=86_400)
+    dump = installation.compose_piped(b"", "exec", "-T", "postgres", "pg_dump", "-U", "scheduler", "-Fc", "scheduler")
+    installation.compose("down", "--volumes", "--timeout", "20")
+    installation.compose("up", "--detach", "--wait")
+    installation.compose("stop", "gateway", "workers")
+    installation.compose("exec", "-T", "postgres", "dropdb", "-U", "scheduler", "--force", "scheduler")
+    installation.compose("exec", "-T", "postgres", "createdb", "-U", "scheduler", "scheduler")
+    restore = ("pg_restore", "-U", "scheduler", "-d", "scheduler", "--exit-on-error")
+    installation.compose_piped(dump, "exec", "-T", "postgres", *restore)
+    installation.compose("restart", "redis")
+    installation.compose("up", "--detach", "--wait")
+    assert caller.job(job)["status"] == "pending"
     assert caller.post(f"/jobs/{job}/run").status_code == 202
     until(lambda: all_completed(caller, [job]), "delivered")
