@@ -300,9 +300,9 @@ def test_pausing_looks_at_waiting_runs_only(database_url: str, merchant: UUID) -
             b"INSERT INTO jobs (id, merchant_id, template_id, nominal_at, schedule_type, status, priority, max_retries,"
             b" timeout_seconds, retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at, completed_at,"
             b" created_at, updated_at, target, metadata)"
-            b" SELECT gen_random_uuid(), %s, %s, %s, 'recurring', 'completed', 0, 3, 30, 1, 60, 2, %s, %s, %s, %s,"
-            b" '{}', '{}' FROM generate_series(1, 20000)",
-            (merchant, template.id, NOW, NOW, NOW, NOW, NOW),
+            b" SELECT overlay(gen_random_uuid()::text PLACING %s FROM 1)::uuid, %s, %s, %s, 'recurring', 'completed',"
+            b" 0, 3, 30, 1, 60, 2, %s, %s, %s, %s, '{}', '{}' FROM generate_series(1, 20000)",
+            (str(template.id)[:13], merchant, template.id, NOW, NOW, NOW, NOW, NOW),  # all made in one millisecond
         )
         connection.execute("VACUUM ANALYZE jobs")
         told = {"merchant_id": merchant, "id": template.id, "after": NOW, "with_extra": False, "most": 5_000}
@@ -312,7 +312,8 @@ def test_pausing_looks_at_waiting_runs_only(database_url: str, merchant: UUID) -
         ).fetchone()
         assert row is not None
         read = [node for node in nodes(row[0][0]["Plan"]) if "Relation Name" in node and "Scan" in node["Node Type"]]
-        assert max(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in read) <= 150
+        waiting = 150
+        assert max(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in read) <= waiting
 
 
 def test_every_statement_is_about_one_merchant_or_says_that_it_is_not() -> None:
