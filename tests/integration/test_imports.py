@@ -25,9 +25,10 @@ def test_nothing_is_imported_at_start_that_the_function_does_not_use(function: s
 
 @pytest.mark.parametrize("function", sorted(NEEDED))
 def test_an_import_costs_little_more_than_what_the_function_needs(function: str) -> None:
-    cost = measure(function, rounds=2)
-    if cost.ratio > MOST_RATIO:  # other work on the machine: only what a longer look confirms counts
-        cost = measure(function, rounds=8)
+    for rounds in (2, 8, 24):  # other work on the machine: only what a longer look confirms counts
+        cost = measure(function, rounds=rounds)
+        if cost.ratio <= MOST_RATIO:
+            break
     assert cost.ratio <= MOST_RATIO, cost
 
 

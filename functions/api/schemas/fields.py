@@ -14,9 +14,12 @@ MAX_METADATA_ENTRIES: Final = 64
 
 
 class Body(BaseModel):
-    """A body: nothing unknown in it, nothing changes in it."""
+    """A body: nothing unknown in it, nothing changes in it.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Its validator is made when the first such body comes: most environments never see a template, and none a base class.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def _moment(value: Any) -> datetime:

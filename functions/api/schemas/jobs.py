@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SkipValidation
+from pydantic import ConfigDict, Field, SkipValidation
 
 from api.schemas.fields import (
     Body,
@@ -45,6 +45,8 @@ class Delivery(Body):
 
 class JobCreate(Delivery):
     """A job. Due at `scheduled_at`, or after `delay_seconds`, or now where neither is given."""
+
+    model_config = ConfigDict(defer_build=False)  # what nearly every environment is asked for
 
     scheduled_at: Annotated[Moment | None, Field(description="a time that has passed means now")] = None
     delay_seconds: Annotated[Number, Field(ge=0, le=TEN_YEARS_SECONDS)] | None = None

@@ -13,7 +13,10 @@ SIGNING_KEY_CHARACTERS: Final = 32
 
 
 class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+    # Built when a function reads its settings: each of these is only a part of some function's.
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 def _given_or_kept[S: _Settings](settings: S, value: str, arn: str) -> S:
