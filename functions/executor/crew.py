@@ -25,6 +25,8 @@ from scheduler_core.storage.database import Database, Role
 
 ABORT_SECONDS = 1.0
 RECORD_SECONDS = 3.0
+UNRECORDED_BATCHES = 4
+"""How many batches may wait to be recorded before no more is claimed."""
 
 
 class Crew:
@@ -43,7 +45,7 @@ class Crew:
         self._settings = settings
         self._queue = queue
         self._invoker = LambdaInvoker(settings)
-        self.roster = Roster(settings.executor_concurrency)
+        self.roster = Roster(settings.executor_concurrency, settings.executor_batch * UNRECORDED_BATCHES)
         main_database = Database.connect(settings, Role.WORKER)
         book = MerchantBook(main_database, installation_key(settings))
         announcer = Announcer(

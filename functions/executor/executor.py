@@ -192,29 +192,39 @@ class Executor:
             claimed = claims.claim(connection, popped.hints, now=now, due_before=now + self._lead, lease=self._lease)
         self._done.append(popped.token)
         self._roster.add(claimed)
-        parcels, ended = [], []
+        parcels, ended = self._packed(now, claimed)
+        if ended:
+            self._take_results(ended)
+        if parcels:
+            self._courier.submit(parcels)
+        if len(claimed) < len(popped.hints):
+            self._give_unclaimed_back(popped, claimed)
+        return len(claimed)
+
+    def _packed(
+        self, now: datetime, claimed: Sequence[ClaimedJob]
+    ) -> tuple[list[Parcel], list[tuple[ClaimedJob, DeliveryResult]]]:
+        """What is to be delivered, and what has ended without a delivery."""
+        entries = {merchant: self._book.entry(now, merchant) for merchant in {job.merchant_id for job in claimed}}
+        parcels: list[Parcel] = []
+        ended: list[tuple[ClaimedJob, DeliveryResult]] = []
         for job in claimed:
-            entry = self._book.entry(now, job.merchant_id)
-            if expiry_due(now, job.expires_at):
+            entry = entries[job.merchant_id]
+            if job.expires_at is not None and expiry_due(now, job.expires_at):
                 ended.append((job, _without_delivery(now, Verdict.EXPIRED, "it was due after expires_at")))
             elif entry is None:
                 ended.append((job, _without_delivery(now, Verdict.PERMANENT, "its merchant is gone")))
             else:
                 parcels.append(Parcel(job, entry.signers, entry.terms.allowed_target_arns))
-        if ended:
-            self._take_results(ended)
-        if parcels:
-            self._courier.submit(parcels)
-        self._give_unclaimed_back(popped, claimed)
-        return len(claimed)
+        return parcels, ended
 
     def _give_unclaimed_back(self, popped: Popped, claimed: list[ClaimedJob]) -> None:
         """Places under concurrency limits that stale hints have taken."""
-        if len(claimed) == len(popped.hints):
+        merchants = {merchant.hex for merchant in self._book.limited_merchants()}
+        if not merchants:
             return
         held = {job.id.hex for job in claimed}
-        stale = [hint for hint in popped.hints if hint[1] not in held]
-        limited = [hint for hint in stale if self._book.limits_concurrency(UUID(hex=hint[0]))]
+        limited = [hint for hint in popped.hints if hint[0] in merchants and hint[1] not in held]
         if limited:
             self._queue.release(limited)
 

@@ -101,7 +101,8 @@ class Heartbeat:
             return
         for start in range(0, len(held), PAGE):
             self._hold(now, held[start : start + PAGE], "lost")
-        limited = [(job.merchant_id.hex, job.id.hex) for job in held if self._book.limits_concurrency(job.merchant_id)]
+        merchants = self._book.limited_merchants()
+        limited = [(job.merchant_id.hex, job.id.hex) for job in held if job.merchant_id in merchants]
         if limited:
             self._queue.hold(now, limited, for_seconds=self._lease.total_seconds())
         self._see_that_somebody_watches()

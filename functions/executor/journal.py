@@ -44,16 +44,16 @@ class Journal:
         )
 
     def _summary(self, records: Sequence[AttemptRecord]) -> None:
-        outcomes = Counter(record.outcome for record in records)
-        late = sorted(_milliseconds(record.started_at - record.due_at) for record in records)
+        outcomes = Counter([record.outcome for record in records])
+        late = sorted([record.started_at - record.due_at for record in records])
         log_event(
             "deliveries",
             "a batch of attempts has ended",
             completed=outcomes[AttemptOutcome.COMPLETED],
             retried=outcomes[AttemptOutcome.RETRIED],
             failed=outcomes[AttemptOutcome.FAILED],
-            late_p50_ms=round(late[len(late) // 2], 2),
-            late_max_ms=round(late[-1], 2),
+            late_p50_ms=round(_milliseconds(late[len(late) // 2]), 2),
+            late_max_ms=round(_milliseconds(late[-1]), 2),
         )
 
 

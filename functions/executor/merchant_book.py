@@ -1,6 +1,7 @@
 """What this executor knows of merchants: their limits and their signers, looked up once a minute."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,12 +25,13 @@ class Entry:
 
 
 class MerchantBook:
-    """For one thread."""
+    """For one thread, but for `limited_merchants`."""
 
     def __init__(self, database: Database, signing_key: bytes) -> None:
         self._database = database
         self._signing_key = signing_key
         self._entries: dict[UUID, Entry] = {}
+        self._limited: frozenset[UUID] = frozenset()
 
     def entry(self, now: datetime, merchant_id: UUID) -> Entry | None:
         """What is known of this merchant, looked up if need be; None: there is no such merchant."""
@@ -53,12 +55,17 @@ class MerchantBook:
             self._entries[merchant_id] = Entry(
                 terms=terms, signers=tuple(Signer(secret) for secret in secrets), looked_up_at=now
             )
+        # A new set each time: other threads look into it.
+        self._limited = frozenset(
+            merchant_id
+            for merchant_id, entry in self._entries.items()
+            if entry.terms.limits.max_concurrency is not None
+        )
         absent = [
             (MerchantLimits(merchant_id=merchant_id), False) for merchant_id in wanted if merchant_id not in found
         ]
         return [(terms.limits, terms.active) for terms in found.values()] + absent
 
-    def limits_concurrency(self, merchant_id: UUID) -> bool:
-        """Whether this merchant's places in the ready set have to be given back."""
-        entry = self._entries.get(merchant_id)
-        return entry is not None and entry.terms.limits.max_concurrency is not None
+    def limited_merchants(self) -> AbstractSet[UUID]:
+        """Those whose places in the ready set have to be given back."""
+        return self._limited

@@ -23,6 +23,10 @@ from scheduler_core.storage.database import Database
 
 Results = list[tuple[ClaimedJob, DeliveryResult]]
 RETRY_SECONDS = 0.2
+BUSY_RESULTS = 16
+"""Whoever writes at least so many at once is busy, and waits for more before the next statement: a small one costs
+PostgreSQL nearly as much as a large one."""
+GATHER_SECONDS = 0.01
 
 
 class Recorder:
@@ -54,6 +58,7 @@ class Recorder:
         self._jitter = jitter
         self._incoming: SimpleQueue[Results | None] = SimpleQueue()
         self._gives_up_at = float("inf")
+        self._busy = False
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
 
     def start(self) -> None:
@@ -61,6 +66,7 @@ class Recorder:
 
     def take(self, results: Results) -> None:
         """Results to be recorded; returns at once. Called from any thread."""
+        self._roster.delivered([job for job, _ in results])
         self._incoming.put(results)
 
     def close(self, seconds: float) -> None:
@@ -76,30 +82,31 @@ class Recorder:
                 self._handle(results)
             except Exception:  # noqa: BLE001 - this thread must outlive any batch; its jobs are rescued by their leases
                 logger.exception("a batch of results could not be recorded")
-                self._roster.remove((job.id, job.attempt) for job, _ in results)
+                self._roster.remove([(job.id, job.attempt) for job, _ in results])
 
     def _next(self) -> Results | None:
         """Whatever has come in, up to a batch; None: the end."""
         results = self._incoming.get()
         if results is None:
             return None
-        gathered = list(results)
+        gathered, until = list(results), monotonic() + (GATHER_SECONDS if self._busy else 0.0)
         while len(gathered) < self._batch:
             try:
-                more = self._incoming.get_nowait()
+                more = self._incoming.get(timeout=max(0.0, until - monotonic()))
             except Empty:
                 break
             if more is None:
                 self._incoming.put(None)
                 break
             gathered += more
+        self._busy = len(gathered) >= BUSY_RESULTS
         return gathered
 
     def _handle(self, results: Results) -> None:
         now = self._clock()
         records = [record(job, decide(now, job, result, self._jitter()), result) for job, result in results]
         written = self._write(now, records)
-        self._roster.remove((job.id, job.attempt) for job, _ in results)
+        self._roster.remove([(job.id, job.attempt) for job, _ in results])
         self._follow_up(now, results, written)
         self._journal.ended(results, records)
 
@@ -116,22 +123,31 @@ class Recorder:
                 threading.Event().wait(RETRY_SECONDS)
 
     def _follow_up(self, now: datetime, results: Results, written: Sequence[AttemptRecord]) -> None:
-        priorities = {job.id: job.priority for job, _ in results}
-        again = [Hint(r.merchant_id, r.job_id, r.next_run_at, priorities[r.job_id]) for r in written if r.next_run_at]
+        again = [record for record in written if record.next_run_at is not None]
         if again:
-            self._announcer.announce(now, again)
-        limited = [
-            (job.merchant_id.hex, job.id.hex) for job, _ in results if self._book.limits_concurrency(job.merchant_id)
-        ]
+            self._announce(now, results, again)
+        limited = self._book.limited_merchants()
         if limited:
-            try:
-                self._queue.release(limited)
-            except QueueUnavailableError as error:
-                logger.warning("places under a limit free themselves later", extra={"cause": str(error)})
-        failed = {r.job_id for r in written if r.outcome is AttemptOutcome.FAILED}
-        for job, result in results:
-            if result.verdict is Verdict.GONE and job.template_id is not None and job.id in failed:
-                self._pause(now, job, job.template_id)
+            self._release([(job.merchant_id.hex, job.id.hex) for job, _ in results if job.merchant_id in limited])
+        gone = [job for job, result in results if result.verdict is Verdict.GONE]
+        if gone:
+            failed = {record.job_id for record in written if record.outcome is AttemptOutcome.FAILED}
+            for job in gone:
+                if job.template_id is not None and job.id in failed:
+                    self._pause(now, job, job.template_id)
+
+    def _announce(self, now: datetime, results: Results, again: Sequence[AttemptRecord]) -> None:
+        priorities = {job.id: job.priority for job, _ in results}
+        hints = [Hint(r.merchant_id, r.job_id, r.next_run_at, priorities[r.job_id]) for r in again if r.next_run_at]
+        self._announcer.announce(now, hints)
+
+    def _release(self, places: Sequence[tuple[str, str]]) -> None:
+        if not places:
+            return
+        try:
+            self._queue.release(places)
+        except QueueUnavailableError as error:
+            logger.warning("places under a limit free themselves later", extra={"cause": str(error)})
 
     def _pause(self, now: datetime, job: ClaimedJob, template_id: UUID) -> None:
         try:

@@ -2,59 +2,73 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from uuid import UUID
 
 from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import ClaimedJob
 from scheduler_core.storage.claims import AttemptKey
 
+_MERCHANT = attrgetter("merchant_id")
+
 
 class Roster:
-    """Shared by the executor's threads."""
+    """Shared by the executor's threads.
 
-    def __init__(self, capacity: int) -> None:
+    A job is under way until its delivery has ended, and on board until that is recorded. Room is a matter of those
+    under way, at most `capacity`, so that recording and the next deliveries overlap; none is left while `unrecorded`
+    or more wait for the database.
+    """
+
+    def __init__(self, capacity: int, unrecorded: int) -> None:
         self._capacity = capacity
-        self._held: dict[AttemptKey, ClaimedJob] = {}
+        self._most_unrecorded = unrecorded
+        self._under_way: dict[AttemptKey, ClaimedJob] = {}
+        self._ended: dict[AttemptKey, ClaimedJob] = {}
         self._of_merchant: Counter[UUID] = Counter()
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._under_way) + len(self._ended)
 
-    def add(self, jobs: Iterable[ClaimedJob]) -> None:
-        """These jobs are on board now."""
+    def add(self, jobs: Sequence[ClaimedJob]) -> None:
+        """These jobs are on board and under way now."""
         with self._changed:
-            for job in jobs:
-                self._held[job.id, job.attempt] = job
-                self._of_merchant[job.merchant_id] += 1
+            self._under_way.update([((job.id, job.attempt), job) for job in jobs])
+            self._of_merchant.update(map(_MERCHANT, jobs))
+
+    def delivered(self, jobs: Iterable[ClaimedJob]) -> None:
+        """The deliveries of these have ended; they wait to be recorded."""
+        with self._changed:
+            self._end(jobs, self._ended)
+            self._changed.notify_all()
 
     def remove(self, keys: Iterable[AttemptKey]) -> list[ClaimedJob]:
-        """These are not any more; answers those that were."""
-        removed = []
+        """These are not on board any more, whether recorded or dropped; answers those that were."""
+        removed, cut_off = [], []
         with self._changed:
             for key in keys:
-                job = self._held.pop(key, None)
-                if job is None:
-                    continue
-                removed.append(job)
-                self._of_merchant[job.merchant_id] -= 1
-                if not self._of_merchant[job.merchant_id]:
-                    del self._of_merchant[job.merchant_id]
+                job = self._ended.pop(key, None)
+                if job is not None:
+                    removed.append(job)
+                elif key in self._under_way:
+                    cut_off.append(self._under_way[key])
+            self._end(cut_off, {})
             self._changed.notify_all()
-        return removed
+        return removed + cut_off
 
     def held(self) -> list[ClaimedJob]:
         """All jobs on board at this moment."""
         with self._changed:
-            return list(self._held.values())
+            return [*self._under_way.values(), *self._ended.values()]
 
     def room(self) -> int:
         """How many more jobs may come on board."""
-        return self._capacity - len(self._held)
+        return self._capacity - len(self._under_way) if len(self._ended) < self._most_unrecorded else 0
 
     def allowances(self) -> tuple[int, dict[UUID, int]]:
-        """How many more jobs any merchant may get, and how many those may that hold some already."""
+        """How many more jobs any merchant may get, and how many those may that have some under way already."""
         with self._changed:
             room = self.room()
             return allowance(0, room), {merchant: allowance(held, room) for merchant, held in self._of_merchant.items()}
@@ -67,4 +81,16 @@ class Roster:
     def wait_until_empty(self, seconds: float) -> bool:
         """Wait until nobody is on board, at most `seconds`; answers whether that is so."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._held, seconds)
+            return self._changed.wait_for(lambda: not len(self), seconds)
+
+    def _end(self, jobs: Iterable[ClaimedJob], ended: dict[AttemptKey, ClaimedJob]) -> None:
+        under_way, merchants = self._under_way, []
+        for job in jobs:
+            key = job.id, job.attempt
+            if under_way.pop(key, None) is not None:
+                ended[key] = job
+                merchants.append(job.merchant_id)
+        for merchant, count in Counter(merchants).items():
+            self._of_merchant[merchant] -= count
+            if not self._of_merchant[merchant]:
+                del self._of_merchant[merchant]

@@ -19,7 +19,7 @@ from scheduler_core.delivery.courier import Courier
 from scheduler_core.delivery.parcels import Delivery, Parcel
 from scheduler_core.domain.outcomes import Verdict
 
-from .conftest import MERCHANT, Inbox, Receiver, answer, http_job, send, wait_until
+from .conftest import Inbox, Receiver, answer, http_job, send, wait_until
 
 OTHER = UUID("01932b7e-0000-7000-8000-000000000002")
 
@@ -78,16 +78,14 @@ def test_no_more_are_sent_at_once_than_allowed(
     assert most[0] == 5
 
 
-def test_it_says_how_much_is_in_flight_for_each_merchant(courier: Courier, receiver: Receiver, inbox: Inbox) -> None:
+def test_it_says_how_much_is_in_flight(courier: Courier, receiver: Receiver, inbox: Inbox) -> None:
     receiver.scripts["/hang"] = hang
     send(courier, http_job(receiver.url("/hang")), http_job(receiver.url(), due_at=in_future(9)))
     send(courier, http_job(receiver.url("/hang"), merchant_id=OTHER), http_job(receiver.url(), merchant_id=OTHER))
     inbox.wait_for(1)
     assert courier.in_flight == 3
-    assert courier.in_flight_by_merchant() == {MERCHANT: 2, OTHER: 1}
     courier.abort_all()
     assert courier.in_flight == 0
-    assert courier.in_flight_by_merchant() == {}
 
 
 def test_an_aborted_delivery_is_cut_off_and_yields_no_result(

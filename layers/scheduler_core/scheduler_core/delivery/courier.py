@@ -7,7 +7,7 @@ job, an error of ours a retryable one.
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -15,7 +15,6 @@ from datetime import datetime
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, cast
-from uuid import UUID
 
 import pycurl
 
@@ -95,10 +94,6 @@ class Courier:
         """Parcels that are held or being sent."""
         return self._load.total
 
-    def in_flight_by_merchant(self) -> dict[UUID, int]:
-        """The same for each merchant that has any."""
-        return self._load.by_merchant()
-
     def start(self) -> None:
         """Start the thread; once in a courier's life."""
         self._accepts = True
@@ -108,7 +103,7 @@ class Courier:
         """Take parcels and return at once. Raises RuntimeError before `start` and after `close`."""
         if not self._accepts:
             raise RuntimeError("the courier is not open")
-        self._load.add([parcel.job for parcel in parcels])
+        self._load.add(len(parcels))
         self._tell(lambda: self._take(parcels))
 
     def abort(self, job_keys: Iterable[AttemptKey]) -> None:
@@ -266,7 +261,7 @@ class Courier:
         results, self._results = self._results, []
         if not results:
             return
-        self._load.remove([job for job, _ in results])
+        self._load.add(-len(results))
         try:
             self._on_results(results)
         except Exception:  # noqa: BLE001 - its owner's trouble is not the courier's
@@ -287,7 +282,7 @@ class Courier:
         for key, job in [*self._at_aws.items()]:
             if unwanted(job):
                 dropped.append(self._at_aws.pop(key))
-        self._load.remove(dropped)
+        self._load.add(-len(dropped))
         return dropped
 
     def _send_to_aws(self, parcel: Parcel, target: AwsTarget) -> None:
@@ -329,25 +324,12 @@ def _stumbled(error: Exception, started_at: datetime, now: datetime) -> Delivery
 
 
 class _Load:
-    """How many parcels are held or being sent, in all and for each merchant."""
+    """How many parcels are held or being sent."""
 
     def __init__(self) -> None:
         self.total = 0
-        self._by_merchant: Counter[UUID] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, jobs: Sequence[ClaimedJob]) -> None:
-        added = Counter([job.merchant_id for job in jobs])
+    def add(self, count: int) -> None:
         with self._lock:
-            self.total += len(jobs)
-            self._by_merchant.update(added)
-
-    def remove(self, jobs: Sequence[ClaimedJob]) -> None:
-        removed = Counter([job.merchant_id for job in jobs])
-        with self._lock:
-            self.total -= len(jobs)
-            self._by_merchant -= removed  # drops those at zero
-
-    def by_merchant(self) -> dict[UUID, int]:
-        with self._lock:
-            return dict(self._by_merchant)
+            self.total += count

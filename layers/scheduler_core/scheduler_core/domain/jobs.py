@@ -81,7 +81,8 @@ class ClaimedJob(NamedTuple):
     max_retries: int
     max_attempts: int | None
     interval_seconds: int | None
-    schedule_type: ScheduleType
+    schedule_type: str
+    """A ScheduleType, as it is stored."""
     template_id: UUID | None
     priority: int
     expires_at: datetime | None

@@ -93,12 +93,14 @@ class Expire:
 
 
 Decision = Complete | AskAgain | Retry | Fail | Expire
+_COMPLETE = Complete()
+_COMPLETED = after(Event.COMPLETE, JobStatus.RUNNING)
 
 
 def decide(now: datetime, job: ClaimedJob, result: DeliveryResult, jitter: float) -> Decision:
     """What becomes of `job` after `result`. `jitter` is a sample from [0, 1)."""
     if result.verdict is Verdict.DONE:
-        return Complete()
+        return _COMPLETE
     if result.verdict is Verdict.NOT_YET:
         return _not_yet(now, job)
     error = (result.error or f"the target answered {result.http_status}")[:MAX_ERROR_CHARACTERS]
@@ -113,8 +115,8 @@ def decide(now: datetime, job: ClaimedJob, result: DeliveryResult, jitter: float
 
 
 def _not_yet(now: datetime, job: ClaimedJob) -> Decision:
-    if job.schedule_type is not ScheduleType.POLLING:
-        return Complete()
+    if job.schedule_type != ScheduleType.POLLING:
+        return _COMPLETE
     asked = job.polls + 1
     most = job.max_attempts or DEFAULT_MAX_ATTEMPTS
     if asked >= most:
@@ -136,6 +138,12 @@ def expiry_due(now: datetime, expires_at: datetime | None) -> bool:
 
 def record(job: ClaimedJob, decision: Decision, result: DeliveryResult) -> AttemptRecord:
     """The row that carries `decision` out."""
+    if decision is _COMPLETE:  # nearly all; without names, because this is made for every job
+        return AttemptRecord(
+            job.merchant_id, job.id, job.attempt, _COMPLETED, AttemptOutcome.COMPLETED, None,
+            job.retries, job.rescues, job.polls,
+            job.due_at, result.started_at, result.finished_at, result.http_status, None, result.response,
+        )  # fmt: skip
     retries, polls, next_run_at = job.retries, job.polls, None
     error: str | None = None
     match decision:

@@ -10,13 +10,18 @@ from uuid import UUID
 
 
 def numbers(values: Iterable[float | None]) -> str:
-    """Numbers or null. Python's own spelling of a float is PostgreSQL's."""
-    return "{" + ",".join(["NULL" if value is None else repr(value) for value in values]) + "}"
+    """Numbers or null. Python's own spelling of a list of them is PostgreSQL's, but for its brackets and None."""
+    return "{" + str([*values])[1:-1].replace("None", "NULL") + "}"
 
 
 def ids(values: Iterable[UUID]) -> str:
     """Ids. PostgreSQL reads them without hyphens too."""
-    return "{" + ",".join([value.hex for value in values]) + "}"
+    return "{" + b"".join([value.bytes for value in values]).hex(",", 16) + "}"
+
+
+def names(values: Iterable[str]) -> str:
+    """Names that need no quotes, such as those of an enum, or an id's digits."""
+    return "{" + ",".join(values) + "}"
 
 
 def words(values: Iterable[UUID | str | None]) -> str:
@@ -25,8 +30,13 @@ def words(values: Iterable[UUID | str | None]) -> str:
 
 
 def moments(values: Iterable[datetime | None]) -> str:
-    """Times or null."""
-    return "{" + ",".join(["NULL" if value is None else f'"{value}"' for value in values]) + "}"
+    """Times or null. One and the same time for many in a row is written out once."""
+    last, text, written = None, "NULL", []
+    for value in values:
+        if value is not last:
+            last, text = value, "NULL" if value is None else f'"{value}"'
+        written.append(text)
+    return "{" + ",".join(written) + "}"
 
 
 def texts(values: Iterable[str | None]) -> str:

@@ -14,14 +14,12 @@ from uuid import UUID
 from psycopg import Connection
 
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, MerchantLimits
-from scheduler_core.domain.lifecycle import WAITING, Event, ScheduleType, allowed_from
+from scheduler_core.domain.lifecycle import WAITING, Event, allowed_from
 from scheduler_core.storage import arrays
 from scheduler_core.storage.queries import Queries
 
 _QUERIES = Queries("claims")
 _CLAIMABLE = allowed_from(Event.CLAIM)
-_SCHEDULE_TYPES = {kind.value: kind for kind in ScheduleType}
-_SCHEDULE_TYPE_COLUMN = ClaimedJob._fields.index("schedule_type")
 
 HexHint = tuple[str, str]
 """A merchant's and a job's id as 32 hex digits each, as the ready set has them: nobody needs more of a hint."""
@@ -67,8 +65,8 @@ def claim(
     rows = connection.execute(
         _QUERIES["claim_jobs"],
         {
-            "merchant_ids": arrays.words([hint[0] for hint in ordered]),
-            "job_ids": arrays.words([hint[1] for hint in ordered]),
+            "merchant_ids": arrays.names([hint[0] for hint in ordered]),
+            "job_ids": arrays.names([hint[1] for hint in ordered]),
             "claimable": _CLAIMABLE,
             "due_before": due_before,
             "lease_expires_at": now + lease,
@@ -76,7 +74,7 @@ def claim(
         },
         binary=True,
     ).fetchall()
-    return [_claimed(row) for row in rows]
+    return [ClaimedJob._make(row) for row in rows]
 
 
 def extend_leases(
@@ -107,7 +105,7 @@ def record(
         return []
     ordered = sorted(records, key=lambda each: each.job_id.int)
     columns = dict(zip(AttemptRecord._fields, zip(*ordered, strict=True), strict=True))
-    rows = connection.execute(
+    row = connection.execute(
         _QUERIES["record_attempts"],
         {
             **{name: array(columns[name]) for name, array in _RECORDED.items()},
@@ -115,19 +113,19 @@ def record(
             "now": now,
         },
         binary=True,
-    ).fetchall()
-    if len(rows) == len(ordered):
+    ).fetchone()
+    if row is None or row[0] is None:
         return ordered
-    written = set(rows)
-    return [each for each in ordered if (each.job_id.hex, each.attempt) in written]
+    written = set(row[0])
+    return [each for each in ordered if f"{each.job_id.hex}:{each.attempt}" in written]
 
 
 _RECORDED: Final[Mapping[str, Callable[[Any], str]]] = {
     "merchant_id": arrays.ids,
     "job_id": arrays.ids,
     "attempt": arrays.numbers,
-    "status": arrays.words,
-    "outcome": arrays.words,
+    "status": arrays.names,
+    "outcome": arrays.names,
     "next_run_at": arrays.moments,
     "retries": arrays.numbers,
     "rescues": arrays.numbers,
@@ -143,7 +141,7 @@ _RECORDED: Final[Mapping[str, Callable[[Any], str]]] = {
 def lock_lost_across_merchants(connection: Connection[Any], *, now: datetime, most: int) -> list[ClaimedJob]:
     """Up to `most` running jobs whose lease ran out by `now`, locked until the transaction ends; without payloads."""
     rows = connection.execute(_QUERIES["lock_lost_across_merchants"], {"now": now, "most": most}).fetchall()
-    return [_claimed(row) for row in rows]
+    return [ClaimedJob._make(row) for row in rows]
 
 
 def next_lease_expiry_across_merchants(connection: Connection[Any]) -> datetime | None:
@@ -197,8 +195,3 @@ def merchant_terms(connection: Connection[Any], merchant_ids: Sequence[UUID]) ->
         )
         for row in rows
     }
-
-
-def _claimed(row: tuple[Any, ...]) -> ClaimedJob:
-    kind = _SCHEDULE_TYPES[row[_SCHEDULE_TYPE_COLUMN]]
-    return ClaimedJob._make((*row[:_SCHEDULE_TYPE_COLUMN], kind, *row[_SCHEDULE_TYPE_COLUMN + 1 :]))

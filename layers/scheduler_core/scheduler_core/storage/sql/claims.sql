@@ -109,4 +109,7 @@ WITH ended AS (
     SET completed = sum.completed + excluded.completed, failed = sum.failed + excluded.failed,
         retried = sum.retried + excluded.retried
 )
-SELECT replace(job_id::text, '-', ''), attempt FROM moved;
+-- Null: all were written; else which, so that nothing is said of each where there is nothing to say.
+SELECT CASE WHEN (SELECT count(*) FROM moved) < (SELECT count(*) FROM ended) THEN
+    coalesce((SELECT array_agg(replace(job_id::text, '-', '') || ':' || attempt) FROM moved), '{}')
+END;
