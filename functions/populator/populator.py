@@ -38,24 +38,29 @@ class Populator:
         self._settings = settings
 
     def tick(self, now: datetime) -> Tick:
-        """Fill, then scale. With Redis away nothing is done: an executor fills it when it is back."""
+        """Fill, then scale; the first executor starts while the set is filled.
+
+        With Redis away nothing is done: an executor fills it when it is back.
+        """
+        early: list[int] = []
         try:
-            refill = self._refiller.from_the_start(now)
+            refill = self._refiller.from_the_start(now, lambda: early.append(self._invoke(1)))
             depth = self._queue.depth(now)
         except QueueUnavailableError as error:
             logger.warning("the ready queue is away; nothing populated", extra={"cause": str(error)})
             return Tick(announced=0, complete=False, due=0, executors_awake=0, executors_invoked=0)
+        awake = max(depth.executors, sum(early))
         more = executors_to_invoke(
-            depth.due, depth.executors, per_executor=self._settings.jobs_per_executor, most=self._settings.max_executors
+            depth.due, awake, per_executor=self._settings.jobs_per_executor, most=self._settings.max_executors
         )
-        if refill.must_invoke and not depth.executors:  # unless one has come since
+        if refill.must_invoke and not awake:  # it was refused, and none has come since
             more = max(more, 1)
         return Tick(
             announced=refill.announced,
             complete=refill.complete,
             due=depth.due,
             executors_awake=depth.executors,
-            executors_invoked=self._invoke(more),
+            executors_invoked=sum(early) + self._invoke(more),
         )
 
     def _invoke(self, count: int) -> int:

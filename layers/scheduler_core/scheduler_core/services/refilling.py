@@ -5,6 +5,7 @@ passes the heavy merchants over, so that the others' jobs get in as well.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -45,30 +46,37 @@ class Refiller:
         self._room = room
         self._holder = holder
 
-    def from_the_start(self, now: datetime) -> Refill:
-        """Everything inside the horizon, as far as there is room: heals whatever was lost."""
-        return self._fill(now, _BEGINNING)
+    def from_the_start(self, now: datetime, invoke: Callable[[], object] | None = None) -> Refill:
+        """Everything inside the horizon, as far as there is room: heals whatever was lost.
+
+        `invoke` is called as soon as something is announced for which no executor is awake, so that one starts while
+        the rest is being copied.
+        """
+        return self._fill(now, _BEGINNING, invoke)
 
     def further(self, now: datetime) -> Refill:
         """From where the last filling had to stop."""
         cursor = self._queue.cursor()
         return self._fill(now, claims.Place(*cursor) if cursor else _BEGINNING)
 
-    def _fill(self, now: datetime, start: claims.Place) -> Refill:
+    def _fill(self, now: datetime, start: claims.Place, invoke: Callable[[], object] | None = None) -> Refill:
         if not self._queue.take_duty("refill", self._holder, seconds=DUTY_SECONDS):
             return Refill(busy=True)
         try:
-            return self._copy(now, start)
+            return self._copy(now, start, invoke)
         finally:
             self._queue.leave_duty("refill", self._holder)
 
-    def _copy(self, now: datetime, start: claims.Place) -> Refill:
+    def _copy(self, now: datetime, start: claims.Place, invoke: Callable[[], object] | None) -> Refill:
         until, place, announced, must_invoke = now + self._horizon, start, 0, False
         seen: Counter[UUID] = Counter()
         while True:
             most = min(PAGE, self._room - announced)
             page = self._page(place, until, most)
-            must_invoke |= self._queue.announce(now, page)
+            if self._queue.announce(now, page) and not must_invoke:
+                must_invoke = True
+                if invoke is not None:
+                    invoke()
             announced += len(page)
             seen.update(hint.merchant_id for hint in page)
             if len(page) < most:

@@ -107,10 +107,14 @@ class Database:
             keepalives_idle=30,
             tcp_user_timeout=20_000,
         )
-        connection.execute(sql.SQL("SET timezone = 'UTC'"))
-        connection.execute(sql.SQL("SET statement_timeout = {}").format(self._statement_timeout_ms))
-        if self._role is not None:
-            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._role)))
+        try:
+            connection.execute(sql.SQL("SET timezone = 'UTC'"))
+            connection.execute(sql.SQL("SET statement_timeout = {}").format(self._statement_timeout_ms))
+            if self._role is not None:
+                connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._role)))
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
