@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import Response
+from pydantic import BaseModel
 
 from api import wiring
 from api.callers import Caller
@@ -32,7 +33,8 @@ def once(key: str | None, route: str, request: Any) -> Once | None:
     """The key with a fingerprint of the parsed request, which does not depend on member order or white space."""
     if key is None:
         return None
-    canonical = json.dumps([route, request], sort_keys=True, separators=(",", ":"))
+    said = request.model_dump(mode="json") if isinstance(request, BaseModel) else request
+    canonical = json.dumps([route, said], sort_keys=True, separators=(",", ":"))
     return Once(key, hashlib.sha256(canonical.encode()).digest())
 
 
@@ -41,7 +43,7 @@ def store(caller: Caller, new: Sequence[NewJob], answer: Answer, only: Once | No
 
     Raises IdempotencyMismatchError, DatabaseUnavailableError; nothing is stored then.
     """
-    with wiring.database().of_merchant(caller.merchant_id) as connection:
+    with wiring.database().at_once_of_merchant(caller.merchant_id) as connection:
         if only is not None:
             first = idempotency.take(
                 connection, caller.merchant_id, key=only.key, request_sha256=only.request_sha256, now=now

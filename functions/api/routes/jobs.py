@@ -46,7 +46,7 @@ def create_job(body: JobCreate, idempotency_key: IdempotencyKey = None) -> Respo
     new = accepting.new_job(body, job_id, caller.merchant_id, now)
     accepting.require_allowed(caller.merchant_id, body.target)
     answer = Answer(201, f"/jobs/{job_id}", job_json(changing.as_stored(new, now)))
-    return store(caller, [new], answer, once(idempotency_key, "/jobs", body.model_dump(mode="json")), now)
+    return store(caller, [new], answer, once(idempotency_key, "/jobs", body), now)
 
 
 @router.post(

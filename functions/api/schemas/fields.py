@@ -21,6 +21,10 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
+    def __repr__(self) -> str:
+        """Its name only: Powertools formats every body for a debug line, and payloads are nobody's to log (I9)."""
+        return type(self).__name__
+
 
 def _moment(value: Any) -> datetime:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):

@@ -8,7 +8,7 @@ import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -19,6 +19,7 @@ from scheduler_core.settings import DatabaseSettings
 from scheduler_core.storage.login import Login
 
 Row = tuple[Any, ...]
+_WALLS: Final = b"SELECT set_config('scheduler.merchant_id', %s, true)"
 
 
 class Role(StrEnum):
@@ -79,8 +80,29 @@ class Database:
         with _translated():
             connection = self._alive()
             with connection.transaction():
-                connection.execute("SELECT set_config('scheduler.merchant_id', %s, true)", (str(merchant_id),))
+                connection.execute(_WALLS, (str(merchant_id),))
                 yield connection
+
+    @contextmanager
+    def at_once_of_merchant(self, merchant_id: UUID) -> Iterator[Connection[Row]]:
+        """A transaction inside the walls of one merchant (I7), in one round trip from BEGIN to COMMIT.
+
+        Statements are sent while the block goes on, and PostgreSQL works on them meanwhile. So a statement's fault is
+        raised where an answer is fetched, or at the end of the block; and a row count is not known inside.
+        """
+        with _translated():
+            connection = self._alive()
+            try:
+                with connection.pipeline():
+                    connection.execute(b"BEGIN")
+                    connection.execute(_WALLS, (str(merchant_id),))
+                    yield connection
+                    connection.execute(b"COMMIT")
+            except BaseException:
+                # What was sent after the fault was skipped, the COMMIT too.
+                if not connection.closed:
+                    connection.rollback()
+                raise
 
     def close(self) -> None:
         """Give the connection up; a later use makes a new one."""
