@@ -4,7 +4,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def _measured(scope: Scope, file: Path, folder: Path, bars: Progress, *, anew: b
     suite.make_peers_ready(scope.peers, lambda text: bars.update(task, description=text))
     with site(folder) as place:
         began_at = monotonic()
-        results = suite.new_results(place, _command(), utc_now().isoformat(timespec="seconds"))
+        results = suite.new_results(place, command_of(sys.argv[1:]), utc_now().isoformat(timespec="seconds"))
         if not anew and (before := _stored(file)) is not None and not results.continues(before):
             aside = file.with_suffix(f".{before.began_at.replace(':', '')}.json")
             file.rename(aside)
@@ -78,8 +78,16 @@ def _line(measurement: Measurement) -> str:
     return f"{measurement.workload} {measurement.round}: {measurement.contender}{many}: {figures}"
 
 
-def _command() -> str:
-    return " ".join(["scheduler", *sys.argv[1:]])
+def command_of(arguments: Sequence[str]) -> str:
+    """The command as a reader would repeat it: without where this machine keeps the results."""
+    told: list[str] = []
+    rest = iter(arguments)
+    for each in rest:
+        if each == "--results":
+            next(rest, None)
+        elif each != "--json" and not each.startswith("--results="):
+            told.append(each)
+    return " ".join(["scheduler", *told])
 
 
 @contextmanager
