@@ -24,7 +24,8 @@ help: ## This list
 	@echo 'make cost-docs        renew the outputs in docs/cost.md'
 	@echo 'make build            layer and functions for Lambda, without a container; option: ARCH=x86_64 (default arm64)'
 	@echo 'make size             how large layer and functions are, and what takes their import'
-	@echo 'make bench            measure everything beside limits and peers, about an hour, into docs/benchmarks.md'
+	@echo 'make bench            measure everything beside limits and peers, about 35 minutes, into docs/benchmarks.md'
+	@echo 'make bench-quick      the same in short, only we and the limits; fails when a ratio to a limit has collapsed'
 	@echo 'make bench-cold       cold starts under the runtime interface emulator, beside what they cannot do without'
 	@echo 'make engine           make sure that a Docker engine and docker compose answer'
 	@echo 'make lambda-base      make sure that the base image of Lambda is there'
@@ -168,7 +169,10 @@ test-selfhost: engine $(READY) ## Test docker-compose.yml: build, deliveries, ha
 
 # Benchmarks -----------------------------------------------------------------------------------------------------------
 
-.PHONY: bench
+.PHONY: bench bench-quick
 
 bench: $(READY) ## Measure everything beside limits and peers, and write docs/benchmarks.md
 	@exec $(BIN)/scheduler bench all --report $(BENCH_ARGS)
+
+bench-quick: $(READY) ## About a minute, without peers: exit code 1 when a ratio to a limit is below its bound
+	@exec $(BIN)/scheduler bench all --quick $(BENCH_ARGS)

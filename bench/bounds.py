@@ -47,10 +47,12 @@ BOUNDS: Final[Sequence[Bound]] = (
 
 
 def broken(results: Results, bounds: Sequence[Bound] = BOUNDS) -> list[str]:
-    """What is below its bound, in words; a bound whose parts were not measured holds."""
+    """What is below its bound, in words. A ratio that was not measured counts: nothing was checked."""
     found = []
     for bound in bounds:
         value = bound.value(results)
-        if value is not None and value < bound.least:
+        if value is None:
+            found.append(f"{bound.promise}: not measured")
+        elif value < bound.least:
             found.append(f"{bound.promise}: {value:.2f}, less than {bound.least:g}")
     return found

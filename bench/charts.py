@@ -7,14 +7,15 @@ from math import log10
 from typing import Final
 
 _WIDTH: Final = 760
-_LABELS: Final = 170
+_LABELS: Final = 210
 _NUMBERS: Final = 110
 _BAR: Final = 16
 _GAP: Final = 6
 _TOP: Final = 46
 _STYLE: Final = (
-    "text{font:13px system-ui,sans-serif;fill:#222}.t{font-weight:600;font-size:15px}.s{fill:#666;font-size:12px}"
-    ".n{fill:#444;font-size:12px}@media(prefers-color-scheme:dark){text,.n{fill:#ddd}.s{fill:#aaa}}"
+    ".b{fill:#fff}text{font:13px system-ui,sans-serif;fill:#222}.t{font-weight:600;font-size:15px}"
+    ".s{fill:#666;font-size:12px}"
+    ".n{fill:#444;font-size:12px}@media(prefers-color-scheme:dark){.b{fill:#0d1117}text,.n{fill:#ddd}.s{fill:#aaa}}"
 )
 _COLOURS: Final = {"ours": "#0b7285", "limit": "#adb5bd", "peer": "#74b3c2"}
 
@@ -37,6 +38,8 @@ def bar_chart(title: str, subtitle: str, bars: Sequence[Bar], *, logarithmic: bo
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
+        # Text on a ground of its own is readable whatever the page's colours are.
+        '<rect class="b" width="100%" height="100%" rx="6"/>',
         f'<text class="t" x="8" y="20">{escape(title)}</text><text class="s" x="8" y="37">{escape(subtitle)}</text>',
     ]
     for place, (bar, length) in enumerate(zip(bars, lengths, strict=True)):

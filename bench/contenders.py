@@ -15,6 +15,14 @@ class Measurement:
     executors: int = 1
     jobs: int = 0
     figures: Mapping[str, float] = field(default_factory=dict)
+    run: str = ""
+    """When the run began that this belongs to: only figures of one run are put in relation round by round."""
+    ended_at: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What is measured again and again: the rounds of a figure share it."""
+        return self.workload, self.contender, self.executors
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -2,8 +2,12 @@
 
 import os
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).parents[1]
 
 
 def facts() -> dict[str, str]:
@@ -20,6 +24,19 @@ def facts() -> dict[str, str]:
 def our_versions() -> dict[str, str]:
     """Of what our functions use most."""
     return {name: version(name) for name in ("psycopg", "redis", "pycurl", "pydantic", "aws-lambda-powertools")}
+
+
+def revision() -> str:
+    """The commit that is measured, with a plus where files differ from it; empty where there is no Git."""
+    commands = (["git", "rev-parse", "--short=10", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    try:
+        commit, changed = (
+            subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed
+            for command in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit + ("+" if changed else "")
 
 
 def _cpu_model() -> str:

@@ -1,18 +1,21 @@
 """Writes `docs/benchmarks.md` and its charts from a run's results. Pure but for writing the files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from bench import charts
+from bench.contenders import Measurement
 from bench.peers import installing
 from bench.peers.peer import Manifest
-from bench.results import Results, spread_of
+from bench.results import Results, median_of, spread_of
 from bench.tables import table
 
 _WORDS: Final = Path(__file__).with_name("report.md")
 _TITLES: Final = {"ours": "**this scheduler**"}
 _RATES: Final = ("drain", "deliver")
+_ALIKE: Final = 0.05
+"""Nearer than this to one, a ratio tells nothing on a machine that drifts."""
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -31,9 +34,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 def text(results: Results, pictures: Sequence[str] = ()) -> str:
     """The page. Its words are in `report.md` beside this module; the names in braces are filled in here."""
     filled = {
-        "began_at": results.began_at,
-        "command": results.command,
-        "took": f"{results.took_seconds / 60:.0f} minutes",
+        "runs": _runs(results),
         "machine": _facts(results.machine),
         "servers": ", ".join(f"{name} {version}" for name, version in results.versions.get("servers", {}).items()),
         "summary": _summary(results),
@@ -68,6 +69,14 @@ def title_of(contender: str) -> str:
     return _TITLES.get(contender, contender)
 
 
+def _runs(results: Results) -> str:
+    rows = []
+    for run in results.runs:
+        made = dict.fromkeys(each.workload for each in results.measurements if each.run == run.began_at)
+        rows.append([run.began_at, f"`{run.command}`", run.revision, f"{run.took_seconds / 60:.0f}", ", ".join(made)])
+    return table(("begun", "command", "commit", "minutes", "what is of it below"), rows)
+
+
 def _participants(results: Results, workload: str) -> list[str]:
     return [name for name in results.contenders(workload) if not name.startswith("limit")]
 
@@ -75,15 +84,26 @@ def _participants(results: Results, workload: str) -> list[str]:
 def _throughput(results: Results, workload: str) -> str:
     rows = []
     for name in _ranked(results, workload):
-        cells = [title_of(name)]
-        for executors in (1, 2):
-            rate = results.figure(workload, name, "per_second", executors)
-            spread = spread_of(results.of(workload, name, executors), "per_second")
-            cells.append("" if rate is None or spread is None else f"{rate:,.0f} ({spread[0]:,.0f}-{spread[1]:,.0f})")
+        measured = results.of(workload, name)
+        cells = [title_of(name), *(_with_spread(results.of(workload, name, n), "per_second") for n in (1, 2))]
         versus = None if name == "ours" else _best_ratio(results, workload, name)
-        cells.append("" if versus is None else f"{versus:.1f}")
-        rows.append(cells)
-    return table(("", "one executor, jobs/s", "two executors, jobs/s", "we are so many times as fast"), rows)
+        cells += ["" if versus is None else f"{versus:.2f}", _numbers(each.jobs for each in measured)]
+        rows.append([*cells, str(len({each.round for each in measured}))])
+    return table(
+        ("", "one executor, jobs/s", "two executors, jobs/s", "ours / theirs", "jobs in a run", "rounds"), rows
+    )
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return " or ".join(f"{value:,}" for value in sorted(set(values)))
+
+
+def _with_spread(measured: Sequence[Measurement], figure: str) -> str:
+    """The median, and the smallest and largest where there is more than one."""
+    middle, spread = median_of(measured, figure), spread_of(measured, figure)
+    if middle is None or spread is None:
+        return ""
+    return f"{middle:,.0f} ({spread[0]:,.0f}-{spread[1]:,.0f})" if len(measured) > 1 else f"{middle:,.0f}"
 
 
 def _ranked(results: Results, workload: str) -> list[str]:
@@ -127,8 +147,8 @@ def _enqueue(results: Results) -> str:
     rows = [
         [
             title_of(name),
-            _rate(results.figure("enqueue", name, "one_per_second")),
-            _rate(results.figure("enqueue", name, "bulk_per_second")),
+            _with_spread(results.of("enqueue", name), "one_per_second"),
+            _with_spread(results.of("enqueue", name), "bulk_per_second"),
         ]
         for name in names
     ]
@@ -143,8 +163,8 @@ def _limits(results: Results) -> str:
     for workload in ("drain", "deliver", "enqueue"):
         for name in results.contenders(workload):
             if name.startswith("limit"):
-                rate = results.figure(workload, name, "per_second")
-                rows.append([f"`{name.removeprefix('limit: ')}`", _rate(rate), _ours_against(results, workload, name)])
+                rate = _with_spread(results.of(workload, name), "per_second")
+                rows.append([f"`{name.removeprefix('limit: ')}`", rate, _ours_against(results, workload, name)])
     return table(("limit", "per second", "we reach"), rows)
 
 
@@ -203,54 +223,72 @@ def _idle(results: Results) -> str:
 
 
 def _memory(results: Results) -> str:
-    executors = [m.figures["executor_peak_bytes"] for w in _RATES for m in results.of(w, "ours")]
-    apis = [m.figures["api_peak_bytes"] for m in results.of("enqueue", "ours")]
+    executors = _figures((m for w in _RATES for m in results.of(w, "ours")), "executor_peak_bytes")
+    apis = _figures(results.of("enqueue", "ours"), "api_peak_bytes")
     rows = [["executor, at full load", _size(max(executors))]] if executors else []
     rows += [["API handler, after batches of 1,000", _size(max(apis))]] if apis else []
     return table(("process", "most resident"), rows)
 
 
+def _figures(measured: Iterable[Measurement], name: str) -> list[float]:
+    return [each.figures[name] for each in measured if name in each.figures]
+
+
 def _summary(results: Results) -> str:
+    """Our best over the best peer's, and over the best of each kind: who is ahead is for the figures to say."""
     rows = []
     for workload in _RATES:
         peers = [name for name in _ranked(results, workload) if name != "ours"]
-        for word, chosen in (("best peer", peers), ("best Python peer", [n for n in peers if _is_python(n)])):
+        kinds = (
+            ("best peer", peers),
+            ("best peer on PostgreSQL that keeps its jobs", [n for n in peers if Manifest.of(n).keeps_jobs]),
+            ("best peer in Python", [n for n in peers if Manifest.of(n).language == "python"]),
+        )
+        for word, chosen in kinds:
             if chosen and (ratio := _best_ratio(results, workload, chosen[0])) is not None:
-                rows.append([f"{workload}, against the {word}, {title_of(chosen[0])}", f"{ratio:.2f}"])
-    return table(("", "ratio"), rows)
+                rows.append([workload, word, title_of(chosen[0]), f"{ratio:.2f}", _in_words(ratio)])
+    return table(("workload", "beside the", "which is", "ours / theirs", ""), rows)
 
 
-def _is_python(name: str) -> bool:
-    return Manifest.of(name).language == "python"
+def _in_words(ratio: float) -> str:
+    if abs(ratio - 1) < _ALIKE:
+        return "alike"
+    return "we are faster" if ratio > 1 else "it is faster"
 
 
 def _better(results: Results) -> str:
-    """Every figure at which a peer is ahead of us."""
-    found = []
+    """Every figure at which a peer is ahead of us, the widest gap first in each workload."""
+    rows = []
     for workload in _RATES:
-        for executors in (1, 2):
-            found += _ahead(results, workload, "per_second", f"{workload} with {executors} executor(s)", executors)
+        for executors, word in ((1, "one executor"), (2, "two executors")):
+            rows += _ahead(results, workload, "per_second", f"{workload}, {word}, jobs/s", executors)
     for workload in dict.fromkeys(each.workload for each in results.measurements):
         if workload.startswith("precision"):
-            found += _ahead(results, workload, "p50_ms", f"{workload}, p50", 1, less_is_better=True)
-            found += _ahead(results, workload, "p99_ms", f"{workload}, p99", 1, less_is_better=True)
-    found += _ahead(results, "enqueue", "one_per_second", "enqueue one by one", 1)
-    found += _ahead(results, "enqueue", "bulk_per_second", "enqueue in bulk", 1)
-    return "\n".join(f"- {line}" for line in found) or "- In no figure of this run."
+            for figure in ("p50_ms", "p99_ms"):
+                words = f"{workload}, {figure.removesuffix('_ms')}, ms"
+                rows += _ahead(results, workload, figure, words, 1, less_is_better=True)
+    rows += _ahead(results, "enqueue", "one_per_second", "enqueue one by one, jobs/s", 1)
+    rows += _ahead(results, "enqueue", "bulk_per_second", "enqueue in bulk, jobs/s", 1)
+    if not rows:
+        return "In no figure that was measured.\n"
+    return table(("figure", "who", "theirs", "ours", "better by"), rows)
 
 
 def _ahead(
     results: Results, workload: str, figure: str, words: str, executors: int, *, less_is_better: bool = False
-) -> list[str]:
+) -> list[list[str]]:
     ours = results.figure(workload, "ours", figure, executors)
-    lines = []
+    found = []
     for name in _participants(results, workload):
         theirs = results.figure(workload, name, figure, executors)
-        if name == "ours" or ours is None or theirs is None:
+        if name == "ours" or not ours or not theirs:
             continue
-        if theirs < ours if less_is_better else theirs > ours:
-            lines.append(f"{words}: {title_of(name)}, {theirs:,.1f} against our {ours:,.1f}")
-    return lines
+        times = ours / theirs if less_is_better else theirs / ours
+        if times > 1:
+            digits = 1 if less_is_better else 0
+            cells = [words, title_of(name), _plain(theirs, digits), _plain(ours, digits), f"{times:.2f} times"]
+            found.append((times, cells))
+    return [cells for _, cells in sorted(found, key=lambda each: -each[0])]
 
 
 def _peers(results: Results) -> str:
@@ -260,7 +298,7 @@ def _peers(results: Results) -> str:
             manifest = Manifest.of(name)
             versions = ", ".join(f"{package} {version}" for package, version in results.versions[name].items())
             rows.append([manifest.title, manifest.store, versions, manifest.settings, manifest.durability])
-    return table(("", "store", "versions", "settings", "durability as it is by default"), rows)
+    return table(("", "store", "versions", "settings", "durability by default"), rows)
 
 
 def _failures(results: Results) -> str:

@@ -1,8 +1,11 @@
-"""What a run has measured: kept as JSON, asked for medians and ratios. Pure but for reading and writing the file."""
+"""What was measured: kept as JSON, asked for medians and ratios. Pure but for reading and writing the file.
+
+A file may hold the figures of several runs: a later run replaces what it measures again and leaves the rest.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,9 +15,19 @@ from bench.contenders import Measurement
 VERSION = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Where figures come from; `revision` is the commit that was measured."""
+
+    began_at: str
+    command: str
+    revision: str = ""
+    took_seconds: float = 0.0
+
+
 @dataclass(slots=True, kw_only=True)
 class Results:
-    """One run, as far as it has come."""
+    """One run, as far as it has come, and what earlier runs have left."""
 
     began_at: str
     command: str
@@ -24,6 +37,43 @@ class Results:
     measurements: list[Measurement] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     took_seconds: float = 0.0
+    revision: str = ""
+    earlier: list[Run] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that figures are left of, the oldest first; this one always."""
+        own = Run(began_at=self.began_at, command=self.command, revision=self.revision, took_seconds=self.took_seconds)
+        left = {each.run for each in self.measurements}
+        return [each for each in self.earlier if each.began_at in left] + [own]
+
+    def continues(self, before: "Results") -> bool:
+        """Take over what `before` has measured, if it was on such a machine with such versions; answers whether."""
+        same = ("servers", "ours")
+        alike = self.machine == before.machine and all(
+            self.versions.get(each) == before.versions.get(each) for each in same
+        )
+        if alike:
+            self.measurements = [*before.measurements, *self.measurements]
+            self.failures = [*before.failures, *self.failures]
+            self.versions = {**before.versions, **self.versions}
+            self.earlier = before.runs
+        return alike
+
+    def add(self, measurement: Measurement) -> None:
+        """A figure of this run; what earlier runs have measured of the same is forgotten, so no median mixes runs."""
+        self.measurements = [
+            each for each in self.measurements if each.key != measurement.key or each.run == measurement.run
+        ]
+        self.measurements.append(measurement)
+
+    def note_versions(self, contender: str, versions: dict[str, str]) -> None:
+        """What a contender is. Figures that earlier runs have of other versions of it are forgotten."""
+        if self.versions.get(contender, versions) != versions:
+            self.measurements = [
+                each for each in self.measurements if each.contender != contender or each.run == self.began_at
+            ]
+        self.versions[contender] = versions
 
     def save(self, file: Path) -> None:
         """Write it; a reader never sees half a file."""
@@ -38,6 +88,8 @@ class Results:
             "began_at": self.began_at,
             "command": self.command,
             "took_seconds": self.took_seconds,
+            "revision": self.revision,
+            "earlier": [asdict(each) for each in self.runs[:-1]],
             "machine": dict(self.machine),
             "versions": self.versions,
             "failures": self.failures,
@@ -51,6 +103,7 @@ class Results:
         if stored.pop("version", None) != VERSION:
             raise ValueError(f"{file} is no result of this version of the benchmark")
         stored["measurements"] = [Measurement.from_json(each) for each in stored["measurements"]]
+        stored["earlier"] = [Run(**each) for each in stored.get("earlier", ())]
         return cls(**stored)
 
     def of(self, workload: str, contender: str | None = None, executors: int | None = None) -> list[Measurement]:
@@ -92,10 +145,10 @@ def spread_of(measured: Iterable[Measurement], name: str) -> tuple[float, float]
 
 def ratio_of(measured: Sequence[Measurement], figure: str, beside: Sequence[Measurement], other: str) -> float | None:
     """The median of the ratios of rounds that both have; None where there is none."""
-    by_round = {each.round: each.figures[other] for each in beside if each.figures.get(other)}
+    by_round = {(each.run, each.round): each.figures[other] for each in beside if each.figures.get(other)}
     ratios = [
-        each.figures[figure] / by_round[each.round]
+        each.figures[figure] / by_round[each.run, each.round]
         for each in measured
-        if figure in each.figures and each.round in by_round
+        if figure in each.figures and (each.run, each.round) in by_round
     ]
     return median(ratios) if ratios else None

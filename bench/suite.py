@@ -12,19 +12,21 @@ from bench import fairness, idle, machine, scale, yardsticks
 from bench.contenders import Contender, LostJobsError, Measurement
 from bench.ours import Ours
 from bench.peers import installing
-from bench.peers.peer import Peer, PeerFailedError
+from bench.peers.peer import Manifest, Peer, PeerFailedError
 from bench.results import Results
 from bench.site import Site
+from scheduler_core.clock import utc_now
 
 WORKLOADS: Final = ("drain", "deliver", "precision", "enqueue", "scale", "fairness", "idle")
 WITH_PEERS: Final = ("drain", "deliver", "precision", "enqueue")
-_SLOW_PACE: Final = 100.0
 _PEERS_FASTEST_PACE: Final = 500.0
+_SLOW_PER_SECOND: Final = 5_000.0
+"""A peer that drains less runs once: its distance is larger than any spread, and its rounds would take long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """How much is measured. The defaults take a little less than an hour on two cores."""
+    """How much is measured. The defaults take a little more than half an hour on two cores."""
 
     workloads: Sequence[str] = WORKLOADS
     peers: Sequence[str] = ()
@@ -33,7 +35,7 @@ class Scope:
     drain_jobs: int = 60_000
     deliver_jobs: int = 40_000
     enqueue_jobs: int = 20_000
-    paces: Sequence[tuple[float, int]] = ((50.0, 1_000), (500.0, 10_000), (2_000.0, 20_000))
+    paces: Sequence[tuple[float, int]] = ((50.0, 600), (500.0, 5_000), (2_000.0, 20_000))
     """Jobs per second, and how many of them. The last is beyond most peers: only we run it."""
     pending: Sequence[int] = (100_000, 1_000_000, 5_000_000)
     fairness_jobs: int = 100_000
@@ -88,6 +90,7 @@ class Suite:
             if step.contender in out:
                 continue
             began(step, number, len(steps))
+            results.failures = [each for each in results.failures if not each.startswith(f"{step.title}: ")]
             try:
                 figures = step.run()
             except (PeerFailedError, LostJobsError) as error:
@@ -103,9 +106,11 @@ class Suite:
                 executors=step.executors,
                 jobs=step.jobs,
                 figures=figures,
+                run=results.began_at,
+                ended_at=utc_now().isoformat(timespec="seconds"),
             )
-            results.measurements.append(measured)
             self._note_versions(results)
+            results.add(measured)
             ended(measured)
 
     def steps(self) -> Iterator[Step]:
@@ -125,7 +130,7 @@ class Suite:
     def _note_versions(self, results: Results) -> None:
         for peer in self._peers:
             if peer.versions:
-                results.versions[peer.name] = peer.versions
+                results.note_versions(peer.name, peer.versions)
 
     # Workloads -------------------------------------------------------------------------------------------------------
 
@@ -141,7 +146,7 @@ class Suite:
         for round_ in self._rounds:
             yield from self._limits(workload, round_, jobs)
             for executors in self._scope.executors:
-                for who in self._everyone:
+                for who in self._in(round_):
                     count = who.jobs_for(workload, jobs)
                     yield Step(
                         workload=workload,
@@ -156,7 +161,7 @@ class Suite:
         jobs = self._scope.enqueue_jobs
         for round_ in self._rounds:
             yield from self._limits("enqueue", round_, jobs)
-            for who in self._everyone:
+            for who in self._in(round_):
                 count = who.jobs_for("enqueue", jobs)
                 yield _step("enqueue", who.name, round_, count, partial(who.enqueue, count))
 
@@ -164,8 +169,8 @@ class Suite:
         for rate, jobs in self._scope.paces:
             for round_ in self._rounds:
                 for who in self._everyone:
-                    if who is not self._ours and (rate > _PEERS_FASTEST_PACE or (rate > _SLOW_PACE and round_ > 1)):
-                        continue  # at a fast pace once is enough for a peer: it takes long, and differs little
+                    if who is not self._ours and (rate > _PEERS_FASTEST_PACE or round_ > 1):
+                        continue  # once is enough for a peer: it takes long, and many jobs are judged in each
                     yield _step(
                         f"precision at {rate:g}/s",
                         who.name,
@@ -203,6 +208,14 @@ class Suite:
     def _everyone(self) -> list[Contender]:
         return [self._ours, *self._peers]
 
+    def _in(self, round_: int) -> list[Contender]:
+        return [who for who in self._everyone if round_ == 1 or who is self._ours or not runs_once(who.name)]
+
+
+def runs_once(peer: str) -> bool:
+    """Whether a peer takes part in the first round only."""
+    return Manifest.of(peer).about_per_second["drain"] < _SLOW_PER_SECOND
+
 
 def _step(workload: str, contender: str, round_: int, jobs: int, run: Callable[[], Mapping[str, float]]) -> Step:
     return Step(workload=workload, contender=contender, round=round_, executors=1, jobs=jobs, run=run)
@@ -210,7 +223,7 @@ def _step(workload: str, contender: str, round_: int, jobs: int, run: Callable[[
 
 def new_results(site: Site, command: str, began_at: str) -> Results:
     """Nothing measured yet."""
-    results = Results(began_at=began_at, command=command, machine=machine.facts())
+    results = Results(began_at=began_at, command=command, machine=machine.facts(), revision=machine.revision())
     results.versions["servers"] = site.versions()
     results.versions["ours"] = machine.our_versions()
     return results

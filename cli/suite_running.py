@@ -4,7 +4,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,24 +24,31 @@ _SHOWN = ("per_second", "one_per_second", "bulk_per_second", "p50_ms", "p99_ms",
           "drain_per_second", "beside_per_second", "statements_per_minute")  # fmt: skip
 
 
-def measured(out: Output, scope: Scope, file: Path) -> Results:
-    """Everything in `scope`; `file` has what was measured after every step. Raises CommandError."""
+def measured(out: Output, scope: Scope, file: Path, *, anew: bool = False) -> Results:
+    """Everything in `scope`; `file` has what was measured after every step. Raises CommandError.
+
+    What the file has of the same machine and versions stays, unless it is measured again or `anew`.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # Once a second: a benchmark should not measure its own drawing.
     bars = Progress(*columns, console=stderr(), disable=out.json, refresh_per_second=1)
     try:
         with _ends_on_sigterm(), bars, tempfile.TemporaryDirectory(prefix="task-scheduler-bench-") as folder:
-            return _measured(scope, file, Path(folder), bars)
+            return _measured(scope, file, Path(folder), bars, anew=anew)
     except (ServerError, RuntimeError) as error:
         raise CommandError(ExitCode.FAILED, "The benchmark failed.", str(error)) from error
 
 
-def _measured(scope: Scope, file: Path, folder: Path, bars: Progress) -> Results:
+def _measured(scope: Scope, file: Path, folder: Path, bars: Progress, *, anew: bool) -> Results:
     task = bars.add_task("starting", total=None)
     suite.make_peers_ready(scope.peers, lambda text: bars.update(task, description=text))
     with site(folder) as place:
         began_at = monotonic()
-        results = suite.new_results(place, _command(), utc_now().isoformat(timespec="seconds"))
+        results = suite.new_results(place, command_of(sys.argv[1:]), utc_now().isoformat(timespec="seconds"))
+        if not anew and (before := _stored(file)) is not None and not results.continues(before):
+            aside = file.with_suffix(f".{before.began_at.replace(':', '')}.json")
+            file.rename(aside)
+            bars.console.print(f"{file} is of another machine or other versions: it is {aside} now", markup=False)
 
         def began(step: Step, number: int, steps: int) -> None:
             bars.update(task, description=step.title, completed=number, total=steps)
@@ -58,14 +65,29 @@ def _measured(scope: Scope, file: Path, folder: Path, bars: Progress) -> Results
         return results
 
 
+def _stored(file: Path) -> Results | None:
+    try:
+        return Results.load(file)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def _line(measurement: Measurement) -> str:
     figures = ", ".join(f"{name} {measurement.figures[name]:,.1f}" for name in _SHOWN if name in measurement.figures)
     many = f" x{measurement.executors}" if measurement.executors > 1 else ""
     return f"{measurement.workload} {measurement.round}: {measurement.contender}{many}: {figures}"
 
 
-def _command() -> str:
-    return " ".join(["scheduler", *sys.argv[1:]])
+def command_of(arguments: Sequence[str]) -> str:
+    """The command as a reader would repeat it: without where this machine keeps the results."""
+    told: list[str] = []
+    rest = iter(arguments)
+    for each in rest:
+        if each == "--results":
+            next(rest, None)
+        elif each != "--json" and not each.startswith("--results="):
+            told.append(each)
+    return " ".join(["scheduler", *told])
 
 
 @contextmanager

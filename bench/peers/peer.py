@@ -24,7 +24,7 @@ from bench.site import Site
 from dev import processes
 from scheduler_core.clock import monotonic
 
-_SECONDS_EACH: Final = 4.0
+_SECONDS_EACH: Final = 3.0
 """How long a run of a slow peer may take, about: it gets fewer jobs than we do."""
 _LEAST_JOBS: Final = 200
 _WARM_JOBS: Final = 50
@@ -47,6 +47,8 @@ class Manifest:
     store: str
     settings: str
     durability: str
+    keeps_jobs: bool
+    """Whether a job that is done is still stored, as it is with us."""
     starts_own_processes: bool
     about_per_second: Mapping[str, float]
 

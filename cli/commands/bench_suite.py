@@ -12,13 +12,15 @@ from cli.command import PlainSession, plain_command
 from cli.exits import CommandError, ExitCode
 
 RESULTS: Final = Path(".data/bench/latest.json")
+QUICK_RESULTS: Final = Path(".data/bench/quick.json")
+"""Short runs are no figures to publish: they stay out of the others' file."""
 
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds; a figure is their median.")]
 Executors = Annotated[str, typer.Option(help="How many executors, or workers of a peer: `1`, or `1,2` for both.")]
 Peers = Annotated[list[str] | None, typer.Option("--peer", metavar="NAME", help="Beside this peer; may be repeated.")]
 AllPeers = Annotated[bool, typer.Option("--peers", help="Beside all peers.")]
 Jobs = Annotated[int, typer.Option(min=100, help="How many jobs; a slow peer gets fewer.")]
-Keep = Annotated[Path, typer.Option("--results", help="Where the results go, as JSON.")]
+Keep = Annotated[Path, typer.Option("--results", help="Where the results go, as JSON, beside what is there.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -121,12 +123,14 @@ def everything(
     results: Keep = RESULTS,
     write_report: Annotated[bool, typer.Option("--report", help="Then write docs/benchmarks.md.")] = False,
 ) -> None:
-    """Every workload beside every peer, about an hour; installs the peers in `.tools/peers` first."""
+    """Every workload beside every peer, about 35 minutes; installs the peers in `.tools/peers` first."""
     from bench.bounds import broken
 
     scope: dict[str, Any] = {"rounds": rounds}
     if only:
         scope["workloads"] = tuple(each.strip() for each in only.split(","))
+    if quick and results == RESULTS:
+        results = QUICK_RESULTS
     measured = _run(session, scope, peer, all_peers=peers and not peer and not quick, results=results, quick=quick)
     if write_report:
         _report(session, results)
@@ -175,7 +179,7 @@ def _run(
     base = QUICK if quick else Scope()
     wanted = {name: value for name, value in scope.items() if not (quick and name == "rounds")}
     full = dataclasses.replace(base, **wanted, peers=tuple(chosen))
-    found = measured(session.out, full, results)
+    found = measured(session.out, full, results, anew=quick)
     session.out.show(found.as_json(), _view)
     return found
 

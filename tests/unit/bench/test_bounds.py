@@ -33,6 +33,8 @@ def test_a_slow_machine_passes() -> None:
     assert broken(a_run({"per_second": 6}, update={"per_second": 10}), [_RATE]) == []
 
 
-def test_what_was_not_measured_is_not_broken() -> None:
-    assert broken(Results(began_at="", command="")) == []
-    assert len(BOUNDS) >= 4
+def test_what_was_not_measured_is_broken_too() -> None:
+    nothing = broken(Results(began_at="", command=""))
+    assert len(nothing) == len(BOUNDS) >= 4
+    assert all(each.endswith("not measured") for each in nothing)
+    assert broken(a_run({"per_second": 60}), [_RATE]) == ["rate: not measured"]

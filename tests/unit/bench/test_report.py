@@ -36,13 +36,27 @@ def test_contenders_are_ranked_by_their_better_number_of_executors() -> None:
     drained = page.partition("## drain")[2].partition("## deliver")[0]
     order = [drained.index(name) for name in ("this scheduler", "Graphile Worker", "Celery")]
     assert order == sorted(order)
-    assert "| Graphile Worker | 120 (120-120) |  | 1.2 |" in drained
+    assert "| Graphile Worker | 120 |  | 1.25 | 100 | 1 |" in drained
 
 
 def test_where_a_peer_is_better_is_said() -> None:
     better = report.text(a_run()).partition("## Where a peer is better")[2]
-    assert "drain with 1 executor(s): Graphile Worker, 120.0 against our 100.0" in better
-    assert "precision at 50/s, p50: Celery, 1.2 against our 1.5" in better
+    assert "| drain, one executor, jobs/s | Graphile Worker | 120 | 100 | 1.20 times |" in better
+    assert "| precision at 50/s, p50, ms | Celery | 1.2 | 1.5 | 1.25 times |" in better
+
+
+def test_who_is_ahead_in_short_is_said_by_the_figures() -> None:
+    slower, faster = a_run(), a_run()
+    faster.measurements = [each for each in faster.measurements if each.executors == 2 or each.contender != "ours"]
+    slower.measurements = [each for each in slower.measurements if each.executors == 1]
+    assert "| drain | best peer | Graphile Worker | 1.25 | we are faster |" in report.text(faster)
+    assert "| drain | best peer | Graphile Worker | 0.83 | it is faster |" in report.text(slower)
+
+
+def test_every_run_that_figures_are_left_of_is_named() -> None:
+    run = a_run()
+    run.revision = "0123456789"
+    assert "| 2026-11-23T12:00:00+00:00 | `scheduler bench all` | 0123456789 | 50 |" in report.text(run)
 
 
 def test_limits_are_beside_what_we_reach_of_them() -> None:

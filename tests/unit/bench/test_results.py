@@ -1,11 +1,12 @@
 """Medians, ratios and what is kept of a run."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from bench.contenders import Measurement
-from bench.results import Results, median_of, ratio_of, spread_of
+from bench.results import Results, Run, median_of, ratio_of, spread_of
 
 
 def measured(contender: str, rate: float, *, round_: int = 1, executors: int = 1) -> Measurement:
@@ -69,3 +70,65 @@ def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
     file.write_text('{"version": 0}')
     with pytest.raises(ValueError, match="version"):
         Results.load(file)
+
+
+def a_later(before: Results, *measurements: Measurement) -> Results:
+    """A run on the same machine, an hour after `before`."""
+    made = Results(began_at="2026-11-23T13:00:00+00:00", command="scheduler bench drain")
+    assert made.continues(before)
+    for each in measurements:
+        made.add(dataclasses.replace(each, run=made.began_at))
+    return made
+
+
+def an_earlier() -> Results:
+    """Two rounds of ours and one of a peer."""
+    made = results()
+    for each in (measured("ours", 10), measured("ours", 20, round_=2), measured("celery", 5)):
+        made.add(dataclasses.replace(each, run=made.began_at))
+    return made
+
+
+def test_a_later_run_replaces_what_it_measures_and_leaves_the_rest() -> None:
+    later = a_later(an_earlier(), measured("ours", 100))
+    assert [(each.contender, each.figures["per_second"]) for each in later.measurements] == [
+        ("celery", 5), ("ours", 100),
+    ]  # fmt: skip
+    assert [each.command for each in later.runs] == ["scheduler bench all", "scheduler bench drain"]
+
+
+def test_rounds_of_different_runs_are_not_put_in_relation() -> None:
+    later = a_later(an_earlier(), measured("ours", 100))
+    assert later.ratio("drain", ("ours", "per_second"), ("celery", "per_second")) is None
+
+
+def test_a_run_of_which_nothing_is_left_is_forgotten(tmp_path: Path) -> None:
+    later = a_later(an_earlier(), measured("ours", 100), measured("celery", 50))
+    later.save(tmp_path / "run.json")
+    assert [each.began_at for each in Results.load(tmp_path / "run.json").runs] == [later.began_at]
+
+
+def test_figures_of_another_machine_or_other_servers_are_not_taken_over() -> None:
+    for other in (
+        Results(began_at="", command="", machine={"cores": "64"}),
+        Results(began_at="", command="", versions={"servers": {"Redis": "8"}}),
+    ):
+        assert not other.continues(an_earlier())
+        assert other.measurements == []
+
+
+def test_figures_of_another_version_of_a_peer_are_forgotten() -> None:
+    before = an_earlier()
+    before.versions["celery"] = {"celery": "5"}
+    later = a_later(before)
+    later.note_versions("celery", {"celery": "5"})
+    assert later.contenders("drain") == ["ours", "celery"]
+    later.note_versions("celery", {"celery": "6"})
+    assert later.contenders("drain") == ["ours"]
+
+
+def test_a_file_of_several_runs_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
+    later = a_later(an_earlier(), measured("ours", 100))
+    later.save(tmp_path / "run.json")
+    assert Results.load(tmp_path / "run.json") == later
+    assert later.earlier == [Run(began_at="2026-11-23T12:00:00+00:00", command="scheduler bench all")]

@@ -58,10 +58,20 @@ def _never(*_: object) -> None:
 
 def test_contenders_take_turns_within_each_round() -> None:
     scope = Scope(workloads=("drain",), rounds=2, executors=(1,), drain_jobs=100)
-    steps = [s for s in a_suite(scope, _Contender("arq"), _Contender("celery")).steps() if "limit" not in s.contender]
+    steps = [
+        s for s in a_suite(scope, _Contender("bullmq"), _Contender("pg-boss")).steps() if "limit" not in s.contender
+    ]
     assert [(s.round, s.contender, s.jobs) for s in steps] == [
-        (1, "ours", 100), (1, "arq", 10), (1, "celery", 10), (2, "ours", 100), (2, "arq", 10), (2, "celery", 10),
+        (1, "ours", 100), (1, "bullmq", 10), (1, "pg-boss", 10),
+        (2, "ours", 100), (2, "bullmq", 10), (2, "pg-boss", 10),
     ]  # fmt: skip
+
+
+def test_a_slow_peer_runs_once() -> None:
+    scope = Scope(workloads=("drain", "enqueue"), rounds=3, executors=(1,))
+    steps = list(a_suite(scope, _Contender("celery"), _Contender("pgqueuer")).steps())
+    rounds = {who: [s.round for s in steps if s.contender == who] for who in ("ours", "celery", "pgqueuer")}
+    assert rounds == {"ours": [1, 2, 3] * 2, "celery": [1] * 2, "pgqueuer": [1, 2, 3] * 2}
 
 
 def test_limits_are_measured_in_every_round_of_their_workload() -> None:
@@ -83,6 +93,17 @@ def test_a_peer_that_fails_is_noted_and_takes_no_further_part() -> None:
     suite.run(results, _never, ended.append)
     assert results.failures == ["drain 1: arq: lost"]
     assert [each.contender for each in ended] == ["ours", "ours"]
+
+
+def test_a_figure_says_when_it_was_made_and_of_which_run() -> None:
+    results = Results(began_at="2026-11-23T12:00:00+00:00", command="")
+    results.failures = ["drain 1: ours: an earlier run's"]
+    suite = a_suite(Scope(workloads=("drain",), rounds=1, executors=(1,)))
+    suite.steps = lambda: iter(_without_limits(suite))  # type: ignore[method-assign]
+    suite.run(results, _never, _never)
+    assert [each.run for each in results.measurements] == [results.began_at]
+    assert results.measurements[0].ended_at > results.began_at
+    assert results.failures == []
 
 
 def test_our_own_failure_ends_the_run() -> None:
