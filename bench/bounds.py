@@ -27,19 +27,19 @@ class Bound:
 
 BOUNDS: Final[Sequence[Bound]] = (
     Bound(
-        workload="drain", figure="per_second", limit="update", of_limit="per_second", least=0.12,
+        workload="drain", figure="per_second", limit="update", of_limit="per_second", least=0.2,
         promise="drained, against one UPDATE for 500 rows",
     ),
     Bound(
-        workload="deliver", figure="per_second", limit="recorded_posts", of_limit="per_second", least=0.2,
+        workload="deliver", figure="per_second", limit="recorded_posts", of_limit="per_second", least=0.18,
         promise="delivered, against a bare libcurl loop with one UPDATE for 500 rows",
     ),
     Bound(
-        workload="enqueue", figure="bulk_per_second", limit="copy", of_limit="per_second", least=0.1,
+        workload="enqueue", figure="bulk_per_second", limit="copy", of_limit="per_second", least=0.12,
         promise="taken in a thousand at a time, against COPY",
     ),
     Bound(
-        workload="enqueue", figure="one_p50_ms", limit="insert", of_limit="p50_ms", least=0.25, inverse=True,
+        workload="enqueue", figure="one_p50_ms", limit="insert", of_limit="p50_ms", least=0.17, inverse=True,
         promise="time of one INSERT and one Redis call, against that of one POST /jobs",
     ),
 )  # fmt: skip
