@@ -47,6 +47,7 @@ class Crew:
         self._invoker = LambdaInvoker(settings)
         self.roster = Roster(settings.executor_concurrency, settings.executor_batch * UNRECORDED_BATCHES)
         main_database = Database.connect(settings, Role.WORKER)
+        self._refill_database = Database.connect(settings, Role.WORKER)
         book = MerchantBook(main_database, installation_key(settings))
         announcer = Announcer(
             self._queue,
@@ -88,7 +89,7 @@ class Crew:
             main_database,
             self._queue,
             Refiller(
-                main_database,
+                self._refill_database,
                 self._queue,
                 horizon=timedelta(seconds=settings.horizon_seconds),
                 room=settings.ready_set_max,
@@ -121,6 +122,7 @@ class Crew:
         self.courier.close(0)
         self.recorder.close(RECORD_SECONDS)
         self.executor.finish()
+        self._refill_database.close()
 
     def drain(self, may_wait: Callable[[], bool]) -> None:
         """Wait for what is being delivered, as long as `may_wait` allows."""

@@ -1,6 +1,7 @@
 """The executor's main loop: pop, claim, hand to the courier, until there is nothing to do or no time left."""
 
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -24,8 +25,11 @@ from scheduler_core.storage.database import Database
 
 PAUSE_SECONDS = 0.2
 """How long to wait for a store that is away."""
-ROOM_SECONDS = 0.005
+ROOM_SECONDS = 0.02
 """How long to wait for room for a worthwhile batch before a small one is taken."""
+REFILL_BATCHES = 20
+"""With fewer batches than this left, and more of them in PostgreSQL, the ready set is filled further."""
+REFILL_END_SECONDS = 5.0
 
 
 class Sender(Protocol):
@@ -87,6 +91,8 @@ class Executor:
         self._idle_seconds = idle_seconds
         self._jobs_per_executor = jobs_per_executor
         self._clock = clock
+        self._worthwhile = max(1, min(batch, roster.capacity // 2))
+        self._refilling: threading.Thread | None = None
         self._done: list[str] = []
         self._worked_at = monotonic()
         self._sees_more = False
@@ -135,6 +141,8 @@ class Executor:
     def finish(self) -> None:
         """Say the last word to the ready set: this executor is gone, its batches are dealt with."""
         self._step_down()
+        if self._refilling is not None:
+            self._refilling.join(REFILL_END_SECONDS)
         self._database.close()
 
     def _step_down(self) -> None:
@@ -147,7 +155,7 @@ class Executor:
 
     def _turn(self, report: Report) -> bool:
         """One round; True: this executor has left."""
-        if not self._roster.wait_for_room(max(1, self._batch // 4), ROOM_SECONDS) and self._roster.room() < 1:
+        if not self._roster.wait_for_room(self._worthwhile, ROOM_SECONDS) and self._roster.room() < 1:
             return False
         now = self._clock()
         popped = self._pop(now)
@@ -155,9 +163,10 @@ class Executor:
         if popped.unknown_merchants:
             self._queue.set_terms(self._book.look_up(now, popped.unknown_merchants))
         if popped.must_rebuild:
+            self._end_refilling()
             self._refiller.from_the_start(now)
-        elif popped.has_more and popped.ready < self._batch * 4:
-            self._refiller.further(now)
+        elif popped.has_more and popped.ready < self._batch * REFILL_BATCHES:
+            self._refill_further(now)
         if popped.hints:
             self._before_claim()
             report.popped += len(popped.hints)
@@ -167,6 +176,26 @@ class Executor:
         if popped.unknown_merchants or popped.must_rebuild:
             return False
         return self._rest(now, popped)
+
+    def _refill_further(self, now: datetime) -> None:
+        """In a thread of its own: what is in the set is delivered meanwhile."""
+        if not self._is_refilling():
+            self._refilling = threading.Thread(target=self._further, args=(now,), name="refiller", daemon=True)
+            self._refilling.start()
+
+    def _is_refilling(self) -> bool:
+        return self._refilling is not None and self._refilling.is_alive()
+
+    def _further(self, now: datetime) -> None:
+        try:
+            self._refiller.further(now)
+        except (QueueUnavailableError, DatabaseUnavailableError) as error:
+            logger.warning("the ready set is filled later", extra={"cause": str(error)})
+
+    def _end_refilling(self) -> None:
+        if self._refilling is not None:
+            self._refilling.join()
+            self._refilling = None
 
     def _pop(self, now: datetime) -> Popped:
         done, self._done = self._done, []
@@ -231,7 +260,7 @@ class Executor:
     def _rest(self, now: datetime, popped: Popped) -> bool:
         """Sleep until something may be due; True: there is nothing to wait for, and this executor has left."""
         idle = monotonic() - self._worked_at >= self._idle_seconds
-        if idle and not self._stay and not len(self._roster) and self._leaves(now):
+        if idle and not self._stay and not len(self._roster) and not self._is_refilling() and self._leaves(now):
             return True
         wait = 1.0 if popped.look_again_seconds is None else popped.look_again_seconds
         if popped.look_again_seconds is None and not idle:

@@ -22,7 +22,7 @@ class Roster:
     """
 
     def __init__(self, capacity: int, unrecorded: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._most_unrecorded = unrecorded
         self._under_way: dict[AttemptKey, ClaimedJob] = {}
         self._ended: dict[AttemptKey, ClaimedJob] = {}
@@ -65,7 +65,7 @@ class Roster:
 
     def room(self) -> int:
         """How many more jobs may come on board."""
-        return self._capacity - len(self._under_way) if len(self._ended) < self._most_unrecorded else 0
+        return self.capacity - len(self._under_way) if len(self._ended) < self._most_unrecorded else 0
 
     def allowances(self) -> tuple[int, dict[UUID, int]]:
         """How many more jobs any merchant may get, and how many those may that have some under way already."""

@@ -9,7 +9,7 @@ import pytest
 from tests.infrastructure.calls import closure, tree_of
 from tests.infrastructure.templates import FUNCTIONS, MAIN, MONITORING, ROOT, defaults, functions_of, read
 
-CONNECTIONS = {"api": 2, "executor": 3}
+CONNECTIONS = {"api": 2, "executor": 4}
 """Per environment; one for all others. The API's second one answers /health; see each function's wiring."""
 KEPT_BY_RDS = 20
 """For RDS' own superuser, IAM's and monitoring's sessions, and an operator."""
@@ -75,7 +75,7 @@ def test_as_many_executors_run_as_the_populator_asks_for_and_no_more() -> None:
 
 
 def test_the_defaults_fit_the_database() -> None:
-    assert total(defaults()) == 10 * 3 + 40 * 2 + 20 + 4 * 2
+    assert total(defaults()) == 10 * 4 + 40 * 2 + 20 + 4 * 2
     assert total(defaults()) + KEPT_BY_RDS < allowed(defaults()) == 823
     assert total(defaults()) + KEPT_BY_RDS < 189, "and even the smallest that can be chosen"
 
