@@ -22,6 +22,7 @@ class Tick:
     complete: bool
     due: int
     executors_awake: int
+    """Besides those that this tick has invoked."""
     executors_invoked: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,7 +60,7 @@ class Populator:
             announced=refill.announced,
             complete=refill.complete,
             due=depth.due,
-            executors_awake=depth.executors,
+            executors_awake=max(0, depth.executors - sum(early)),
             executors_invoked=sum(early) + self._invoke(more),
         )
 
