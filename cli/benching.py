@@ -1,11 +1,9 @@
 """Runs the benchmarks with a progress bar on stderr, so that stdout keeps the verdict alone."""
 
-import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -22,6 +20,7 @@ from cli.command import ApiSession
 from cli.connection import DEFAULT_URL, running_stack
 from cli.exits import CommandError, ExitCode
 from cli.output import Output, stderr
+from cli.termination import sigterm_interrupts
 
 
 def measured(api: ApiSession, plan: Plan) -> Precision:
@@ -64,7 +63,7 @@ def footprint_of(out: Output, architecture: str) -> Footprint:
 
 def cold_starts(out: Output, functions: Sequence[str], samples: int) -> list[ColdStart]:
     """The functions' cold starts, one function after the other."""
-    with _bars(out) as bars, _told_to_go(), _built():
+    with _bars(out) as bars, sigterm_interrupts(), _built():
         started = bars.add_task("building", total=len(functions) * samples)
         done = 0
 
@@ -84,20 +83,6 @@ def _built() -> Iterator[None]:
         yield
     except BuildError as error:
         raise CommandError(ExitCode.FAILED, "Layer and functions were not built.", str(error)) from error
-
-
-@contextmanager
-def _told_to_go() -> Iterator[None]:
-    """SIGTERM counts as Ctrl-C: whatever was started is ended and cleared away."""
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

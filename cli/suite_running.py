@@ -1,11 +1,8 @@
 """Runs the benchmark suite with its progress on stderr; an interrupted run keeps what it has measured."""
 
-import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -17,6 +14,7 @@ from bench.site import site
 from bench.suite import Scope, Step, Suite
 from cli.exits import CommandError, ExitCode
 from cli.output import Output, stderr
+from cli.termination import sigterm_interrupts
 from dev.processes import ServerError
 from scheduler_core.clock import monotonic, utc_now
 
@@ -33,7 +31,7 @@ def measured(out: Output, scope: Scope, file: Path, *, anew: bool = False) -> Re
     # Once a second: a benchmark should not measure its own drawing.
     bars = Progress(*columns, console=stderr(), disable=out.json, refresh_per_second=1)
     try:
-        with _ends_on_sigterm(), bars, tempfile.TemporaryDirectory(prefix="task-scheduler-bench-") as folder:
+        with sigterm_interrupts(), bars, tempfile.TemporaryDirectory(prefix="task-scheduler-bench-") as folder:
             return _measured(scope, file, Path(folder), bars, anew=anew)
     except (ServerError, RuntimeError) as error:
         raise CommandError(ExitCode.FAILED, "The benchmark failed.", str(error)) from error
@@ -88,20 +86,3 @@ def command_of(arguments: Sequence[str]) -> str:
         elif each != "--json" and not each.startswith("--results="):
             told.append(each)
     return " ".join(["scheduler", *told])
-
-
-@contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
-    """SIGTERM as Ctrl-C: servers and workers are ended before we are."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

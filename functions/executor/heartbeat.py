@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from executor.merchant_book import MerchantBook
 from executor.roster import Roster
@@ -80,9 +81,9 @@ class Heartbeat:
                 self._step(self._see_that_somebody_watches)
             if monotonic() >= next_beat:
                 next_beat = monotonic() + self._every
-                self._step(lambda: self._beat(now))  # noqa: B023 - called before `now` changes
+                self._step(partial(self._beat, now))
             if len(self._roster):
-                self._step(lambda: self._cut_off_cancelled(looked_at - OVERLAP))  # noqa: B023 - the same
+                self._step(partial(self._cut_off_cancelled, looked_at - OVERLAP))
             looked_at = now
 
     def _step(self, step: Callable[[], None]) -> None:
