@@ -41,7 +41,7 @@ class Populator:
     def tick(self, now: datetime) -> Tick:
         """Fill, then scale; the first executor starts while the set is filled.
 
-        With Redis away nothing is done: an executor fills it when it is back.
+        With Redis away nothing more is done: an executor fills it when it is back.
         """
         early: list[int] = []
         try:
@@ -49,7 +49,7 @@ class Populator:
             depth = self._queue.depth(now)
         except QueueUnavailableError as error:
             logger.warning("the ready queue is away; nothing populated", extra={"cause": str(error)})
-            return Tick(announced=0, complete=False, due=0, executors_awake=0, executors_invoked=0)
+            return Tick(announced=0, complete=False, due=0, executors_awake=0, executors_invoked=sum(early))
         awake = max(depth.executors, sum(early))
         more = executors_to_invoke(
             depth.due, awake, per_executor=self._settings.jobs_per_executor, most=self._settings.max_executors
