@@ -44,6 +44,7 @@ def deliveries_per_second(url: str, jobs: int, at_once: int) -> float:
                 id=uuid7(now, os.urandom(10)),
                 merchant_id=merchant,
                 attempt=1,
+                lease_id=0,
                 due_at=now,
                 retries=0,
                 rescues=0,

@@ -180,5 +180,5 @@ def _due(connection: psycopg.Connection) -> int:
 
 
 def _running(connection: psycopg.Connection) -> int:
-    row = connection.execute("SELECT count(*) FROM jobs WHERE lease_expires_at IS NOT NULL").fetchone()
+    row = connection.execute("SELECT count(*) FROM jobs WHERE status = 'running'").fetchone()
     return int(row[0]) if row else 0

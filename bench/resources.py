@@ -9,7 +9,7 @@ import psycopg
 import redis
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_TABLES: Final = "^(jobs|executions|throughput)"
+_TABLES: Final = "^(jobs|leases|executions|throughput)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

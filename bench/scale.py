@@ -1,5 +1,6 @@
 """Does it get slower with what is stored? The due scan, a claim and a drain beside more and more jobs that wait."""
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -78,7 +79,14 @@ def _scans(url: str, due: int) -> dict[str, float]:
 
 def _claim(connection: Connection[Any], hints: Sequence[tuple[str, str]]) -> object:
     now = utc_now()
-    return claims.claim(connection, hints, now=now, due_before=now, lease=timedelta(seconds=25))
+    return claims.claim(
+        connection,
+        hints,
+        lease_id=secrets.randbits(claims.LEASE_ID_BITS),
+        now=now,
+        due_before=now,
+        lease=timedelta(seconds=25),
+    )
 
 
 def _explain_scan(connection: Connection[Any], until: object, due: int) -> Mapping[str, float]:

@@ -22,7 +22,7 @@ _COLUMNS: Final = (
 _INSERT_MERCHANT: Final = """
 INSERT INTO merchants (id, name, created_at, updated_at) VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
 """
-_TABLES: Final = "jobs, executions, throughput, idempotency_keys, audit_log, alerts"
+_TABLES: Final = "jobs, leases, executions, throughput, idempotency_keys, audit_log, alerts"
 
 
 def make_merchants(url: str, count: int) -> list[UUID]:

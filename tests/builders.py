@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,18 +14,20 @@ import psycopg
 from scheduler_core.domain.ids import uuid7
 from scheduler_core.domain.jobs import ClaimedJob, Hint
 from scheduler_core.domain.lifecycle import ScheduleType
+from scheduler_core.storage.claims import LEASE_ID_BITS
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+DEAD = {"failed", "cancelled", "expired"}
 _numbers = itertools.count(1)
 
 _INSERT_JOB = """
 INSERT INTO jobs (id, merchant_id, template_id, schedule_type, status, priority, attempt, retries, rescues, polls,
     max_retries, max_attempts, interval_seconds, timeout_seconds, retry_initial_seconds, retry_max_seconds,
-    retry_multiplier, scheduled_at, next_run_at, lease_expires_at, expires_at, completed_at, created_at, updated_at,
+    retry_multiplier, scheduled_at, next_run_at, lease_id, dead, expires_at, completed_at, created_at, updated_at,
     target, payload, metadata)
 VALUES (%(id)s, %(merchant_id)s, %(template_id)s, %(schedule_type)s, %(status)s, %(priority)s, %(attempt)s, %(retries)s,
     %(rescues)s, 0, %(max_retries)s, %(max_attempts)s, %(interval_seconds)s, %(timeout_seconds)s, %(initial)s, 3600, 2,
-    %(scheduled_at)s, %(next_run_at)s, %(lease_expires_at)s, %(expires_at)s, %(completed_at)s, %(now)s, %(now)s,
+    %(scheduled_at)s, %(next_run_at)s, %(lease_id)s, %(dead)s, %(expires_at)s, %(completed_at)s, %(now)s, %(now)s,
     %(target)s, %(payload)s, '{}')
 """
 
@@ -52,7 +55,10 @@ def store_merchant(database_url: str, **columns: Any) -> UUID:
 def store_jobs(
     database_url: str, merchant_id: UUID, count: int = 1, *, now: datetime = NOW, **columns: Any
 ) -> list[UUID]:
-    """Jobs in the database, pending and due at `now` unless `columns` say otherwise."""
+    """Jobs in the database, pending and due at `now` unless `columns` say otherwise.
+
+    Running ones are held under one lease, until `lease_expires_at`.
+    """
     ids = [new_id(now) for _ in range(count)]
     given = {
         "merchant_id": merchant_id,
@@ -70,7 +76,8 @@ def store_jobs(
         "initial": 1,
         "scheduled_at": now,
         "next_run_at": now,
-        "lease_expires_at": None,
+        "lease_id": None,
+        "dead": columns.get("status") in DEAD,
         "expires_at": None,
         "completed_at": None,
         "target": http_target(),
@@ -79,8 +86,47 @@ def store_jobs(
         **columns,
     }
     with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
+        if given["status"] == "running":
+            given["lease_id"] = store_lease(connection, merchant_id, ids, given.pop("lease_expires_at"))
         cursor.executemany(_INSERT_JOB, [{**given, "id": job_id} for job_id in ids])
     return ids
+
+
+def store_lease(
+    connection: psycopg.Connection[Any], merchant_id: UUID, job_ids: list[UUID], expires_at: datetime
+) -> int:
+    """A lease of one merchant's jobs; answers its id."""
+    lease_id = random_lease_id()
+    connection.execute(
+        "INSERT INTO leases (id, expires_at, merchant_ids, job_ids) VALUES (%s, %s, %s, %s)",
+        (lease_id, expires_at, [merchant_id] * len(job_ids), job_ids),
+    )
+    return lease_id
+
+
+def random_lease_id() -> int:
+    """The id of a new lease."""
+    return secrets.randbits(LEASE_ID_BITS)
+
+
+def lease_expiry(database_url: str, job_id: UUID) -> datetime | None:
+    """Until when a job is held; None: it is not."""
+    query = "SELECT leases.expires_at FROM jobs JOIN leases ON leases.id = jobs.lease_id WHERE jobs.id = %s"
+    found = rows(database_url, query, job_id)
+    return found[0]["expires_at"] if found else None
+
+
+def ended_attempts(database_url: str, job_id: UUID | None = None) -> list[str]:
+    """The outcomes of a job's ended attempts, or of everybody's, in order; what completed a job is in its own row."""
+    query = """
+        SELECT outcome FROM (
+            SELECT job_id, attempt, outcome FROM executions
+            UNION ALL SELECT id, attempt, 'completed' FROM jobs WHERE status = 'completed'
+        ) AS ended
+        WHERE %(job)s::uuid IS NULL OR job_id = %(job)s ORDER BY job_id, attempt
+    """
+    with psycopg.connect(database_url) as connection:
+        return [row[0] for row in connection.execute(query.encode(), {"job": job_id}).fetchall()]
 
 
 def job_row(database_url: str, job_id: UUID) -> dict[str, Any]:
@@ -105,6 +151,7 @@ def claimed_job(**fields: Any) -> ClaimedJob:
         "id": new_id(),
         "merchant_id": new_id(),
         "attempt": 1,
+        "lease_id": 1,
         "due_at": NOW,
         "retries": 0,
         "rescues": 0,

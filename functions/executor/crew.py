@@ -131,10 +131,10 @@ class Crew:
 
     def release(self, released: Callable[[datetime, ClaimedJob], AttemptRecord]) -> int:
         """Cut off what is left and give it back; answers how many jobs that were."""
-        left = self.courier.abort_all()
-        removed = self.roster.remove([(job.id, job.attempt) for job in left])
-        self.executor.give_back(removed, released)
-        return len(removed)
+        keys = {(job.id, job.attempt) for job in self.courier.abort_all()}
+        left = [job for job in self.roster.held() if (job.id, job.attempt) in keys]
+        self.executor.give_back(left, released)
+        return len(left)
 
     def hand_over(self) -> None:
         """Ask for a successor."""

@@ -3,6 +3,7 @@
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -129,9 +130,12 @@ class Executor:
         try:
             for start in range(0, len(jobs), self._batch):
                 page = jobs[start : start + self._batch]
+                spent = self._roster.spent_after(page)
                 with self._database.transaction() as connection:
                     records = [released(now, job) for job in page]
-                    claims.record(connection, records, now=now, executor_id=self._executor_id)
+                    claims.record(connection, records, now=now, executor_id=self._executor_id, leases=spent)
+                self._roster.remove([(job.id, job.attempt) for job in page])
+                self._roster.ended(spent)
                 self._queue.announce(now, [Hint(job.merchant_id, job.id, now, job.priority) for job in page])
         except DatabaseUnavailableError as error:
             logger.warning("jobs could not be given back; their leases will run out", extra={"cause": str(error)})
@@ -143,6 +147,10 @@ class Executor:
         self._step_down()
         if self._refilling is not None:
             self._refilling.join(REFILL_END_SECONDS)
+        spent = self._roster.spent_after(())
+        if spent:
+            with suppress(DatabaseUnavailableError), self._database.statement() as connection:
+                claims.end_leases(connection, spent)
         self._database.close()
 
     def _step_down(self) -> None:
@@ -217,10 +225,18 @@ class Executor:
             raise
 
     def _claim(self, now: datetime, popped: Popped) -> int:
+        lease_id = secrets.randbits(claims.LEASE_ID_BITS)
         with self._database.statement() as connection:
-            claimed = claims.claim(connection, popped.hints, now=now, due_before=now + self._lead, lease=self._lease)
+            claimed = claims.claim(
+                connection,
+                popped.hints,
+                lease_id=lease_id,
+                now=now,
+                due_before=now + self._lead,
+                lease=self._lease,
+            )
         self._done.append(popped.token)
-        self._roster.add(claimed)
+        self._roster.add(lease_id, claimed)
         parcels, ended = self._packed(now, claimed)
         if ended:
             self._take_results(ended)

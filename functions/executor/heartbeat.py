@@ -97,6 +97,11 @@ class Heartbeat:
             logger.exception("a heartbeat failed")
 
     def _beat(self, now: datetime) -> None:
+        spent = self._roster.spent_after(())
+        if spent:
+            with self._database.statement() as connection:
+                claims.end_leases(connection, spent)
+            self._roster.ended(spent)
         held = self._roster.held()
         if not held:
             return

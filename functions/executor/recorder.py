@@ -82,7 +82,7 @@ class Recorder:
                 self._handle(results)
             except Exception:  # noqa: BLE001 - this thread must outlive any batch; its jobs are rescued by their leases
                 logger.exception("a batch of results could not be recorded")
-                self._roster.remove([(job.id, job.attempt) for job, _ in results])
+                self._roster.forsake([(job.id, job.attempt) for job, _ in results])
 
     def _next(self) -> Results | None:
         """Whatever has come in, up to a batch; None: the end."""
@@ -105,20 +105,29 @@ class Recorder:
     def _handle(self, results: Results) -> None:
         now = self._clock()
         records = [record(job, decide(now, job, result, self._jitter()), result) for job, result in results]
-        written = self._write(now, records)
-        self._roster.remove([(job.id, job.attempt) for job, _ in results])
+        spent = self._roster.spent_after([job for job, _ in results])
+        keys = [(job.id, job.attempt) for job, _ in results]
+        written = self._write(now, records, spent)
+        if written is None:
+            self._roster.forsake(keys)
+            return
+        self._roster.remove(keys)
+        self._roster.ended(spent)
         self._follow_up(now, results, written)
         self._journal.ended(results, records)
 
-    def _write(self, now: datetime, records: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
+    def _write(
+        self, now: datetime, records: Sequence[AttemptRecord], spent: Sequence[int]
+    ) -> Sequence[AttemptRecord] | None:
+        """Those written, and the leases `spent` are ended; None: given up, and what runs is left to its leases."""
         while True:
             try:
                 with self._database.statement() as connection:
-                    return claims.record(connection, records, now=now, executor_id=self._executor_id)
+                    return claims.record(connection, records, now=now, executor_id=self._executor_id, leases=spent)
             except (DatabaseUnavailableError, DeadlockDetected) as error:
                 if monotonic() >= self._gives_up_at:
                     logger.error("results are given up; their leases will run out", extra={"count": len(records)})
-                    return []
+                    return None
                 logger.warning("results wait for the database", extra={"cause": str(error), "count": len(records)})
                 threading.Event().wait(RETRY_SECONDS)
 

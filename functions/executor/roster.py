@@ -11,6 +11,7 @@ from scheduler_core.domain.jobs import ClaimedJob
 from scheduler_core.storage.claims import AttemptKey
 
 _MERCHANT = attrgetter("merchant_id")
+_LEASE = attrgetter("lease_id")
 
 
 class Roster:
@@ -19,6 +20,9 @@ class Roster:
     A job is under way until its delivery has ended, and on board until that is recorded. Room is a matter of those
     under way, at most `capacity`, so that recording and the next deliveries overlap; none is left while `unrecorded`
     or more wait for the database.
+
+    A lease is spent once none of its jobs is on board: whoever writes to the database next ends it there. One whose
+    jobs may still run in the eyes of the database must run out instead, or nobody would ever rescue them.
     """
 
     def __init__(self, capacity: int, unrecorded: int) -> None:
@@ -27,16 +31,23 @@ class Roster:
         self._under_way: dict[AttemptKey, ClaimedJob] = {}
         self._ended: dict[AttemptKey, ClaimedJob] = {}
         self._of_merchant: Counter[UUID] = Counter()
+        self._of_lease: Counter[int] = Counter()
+        self._spent: set[int] = set()
+        self._forsaken: set[int] = set()
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
         return len(self._under_way) + len(self._ended)
 
-    def add(self, jobs: Sequence[ClaimedJob]) -> None:
-        """These jobs are on board and under way now."""
+    def add(self, lease_id: int, jobs: Sequence[ClaimedJob]) -> None:
+        """These jobs, all of one lease, are on board and under way now."""
         with self._changed:
             self._under_way.update([((job.id, job.attempt), job) for job in jobs])
             self._of_merchant.update(map(_MERCHANT, jobs))
+            if jobs:
+                self._of_lease[lease_id] = len(jobs)
+            else:
+                self._spent.add(lease_id)
 
     def delivered(self, jobs: Iterable[ClaimedJob]) -> None:
         """The deliveries of these have ended; they wait to be recorded."""
@@ -45,18 +56,30 @@ class Roster:
             self._changed.notify_all()
 
     def remove(self, keys: Iterable[AttemptKey]) -> list[ClaimedJob]:
-        """These are not on board any more, whether recorded or dropped; answers those that were."""
-        removed, cut_off = [], []
+        """These are not on board any more, and do not run any more; answers those that were on board."""
         with self._changed:
-            for key in keys:
-                job = self._ended.pop(key, None)
-                if job is not None:
-                    removed.append(job)
-                elif key in self._under_way:
-                    cut_off.append(self._under_way[key])
-            self._end(cut_off, {})
-            self._changed.notify_all()
-        return removed + cut_off
+            return self._take_off(keys)
+
+    def forsake(self, keys: Iterable[AttemptKey]) -> None:
+        """These are not on board any more, but may run in the eyes of the database until their leases run out."""
+        with self._changed:
+            jobs = [self._ended.get(key) or self._under_way.get(key) for key in keys]
+            self._forsaken.update([job.lease_id for job in jobs if job is not None])
+            self._take_off([(job.id, job.attempt) for job in jobs if job is not None])
+
+    def spent_after(self, jobs: Iterable[ClaimedJob]) -> list[int]:
+        """The leases that can be ended in the database once the ends of `jobs` are written, or with them."""
+        keyed = [((job.id, job.attempt), job) for job in jobs]
+        with self._changed:
+            ended, under_way = self._ended, self._under_way
+            ending = Counter(map(_LEASE, {key: job for key, job in keyed if key in ended or key in under_way}.values()))
+            spent = [lease for lease, count in ending.items() if self._of_lease[lease] == count]
+            return [*self._spent, *(lease for lease in spent if lease not in self._forsaken)]
+
+    def ended(self, leases: Iterable[int]) -> None:
+        """The database does not have these leases any more."""
+        with self._changed:
+            self._spent.difference_update(leases)
 
     def held(self) -> list[ClaimedJob]:
         """All jobs on board at this moment."""
@@ -82,6 +105,26 @@ class Roster:
         """Wait until nobody is on board, at most `seconds`; answers whether that is so."""
         with self._changed:
             return self._changed.wait_for(lambda: not len(self), seconds)
+
+    def _take_off(self, keys: Iterable[AttemptKey]) -> list[ClaimedJob]:
+        removed: list[ClaimedJob] = []
+        cut_off: dict[AttemptKey, ClaimedJob] = {}
+        for key in keys:
+            job = self._ended.pop(key, None)
+            if job is not None:
+                removed.append(job)
+            elif key in self._under_way:
+                cut_off[key] = self._under_way[key]
+        self._end(cut_off.values(), {})
+        removed += cut_off.values()
+        for lease, count in Counter(map(_LEASE, removed)).items():
+            self._of_lease[lease] -= count
+            if not self._of_lease[lease]:
+                del self._of_lease[lease]
+                self._spent.add(lease)
+        self._spent -= self._forsaken
+        self._changed.notify_all()
+        return removed
 
     def _end(self, jobs: Iterable[ClaimedJob], ended: dict[AttemptKey, ClaimedJob]) -> None:
         under_way, merchants = self._under_way, []

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from scheduler_core.domain.jobs import AttemptRecord, Hint
+from scheduler_core.domain.jobs import Hint
 from scheduler_core.domain.outcomes import rescued
 from scheduler_core.observability.log import log_event
 from scheduler_core.services.announcing import Announcer
@@ -36,9 +36,9 @@ class JobRescuer:
         """Jobs whose lease ran out are tried again or failed; answers how many."""
         total = 0
         for _ in range(self._max_pages):
-            records = self._rescue_page(now)
-            total += len(records)
-            if len(records) < self._page_size:
+            rescued_jobs, has_more = self._rescue_page(now)
+            total += rescued_jobs
+            if not has_more:
                 break
         return total
 
@@ -53,11 +53,16 @@ class JobRescuer:
                 break
         return total
 
-    def _rescue_page(self, now: datetime) -> list[AttemptRecord]:
+    def _rescue_page(self, now: datetime) -> tuple[int, bool]:
+        """Up to a page of leases, and of jobs held under them; answers (jobs rescued, whether there may be more)."""
         with self._database.transaction() as connection:
-            lost = claims.lock_lost_across_merchants(connection, now=now, most=self._page_size)
+            leases = claims.lock_expired_leases_across_merchants(connection, now=now, most=self._page_size)
+            if not leases:
+                return 0, False
+            lost = claims.lock_lost_across_merchants(connection, leases, most=self._page_size)
             records = [rescued(now, job, self._jitter()) for job in lost]
             claims.record(connection, records, now=now, executor_id=self._watcher_id)
+            claims.end_rescued_leases_across_merchants(connection, leases)
         priorities = {job.id: job.priority for job in lost}
         self._announcer.announce(
             now,
@@ -72,4 +77,4 @@ class JobRescuer:
                 outcome=record.outcome,
                 next_run_at=record.next_run_at,
             )
-        return records
+        return len(records), self._page_size in {len(leases), len(lost)}

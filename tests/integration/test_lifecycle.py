@@ -18,11 +18,15 @@ from scheduler_core.domain.lifecycle import TERMINAL, Event, JobStatus, allows
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict, decide, record, rescued
 from scheduler_core.storage import claims, jobs
 from scheduler_core.storage.database import Database, Role
-from tests.builders import NOW, new_id, store_jobs, store_merchant
+from tests.builders import NOW, new_id, random_lease_id, store_jobs, store_merchant
 
 LEASE = timedelta(seconds=25)
 WATCHER = new_id()
-_LOOK = b"SELECT *, (SELECT count(*) FROM executions WHERE job_id = %(id)s) AS kept FROM jobs WHERE id = %(id)s"
+_LOOK = b"""
+SELECT *, (SELECT count(*) FROM executions WHERE job_id = %(id)s) + (status = 'completed')::int AS kept,
+    (SELECT expires_at FROM leases WHERE leases.id = jobs.lease_id) AS held_until
+FROM jobs WHERE id = %(id)s
+"""
 
 
 class Life(RuleBasedStateMachine):
@@ -51,7 +55,9 @@ class Life(RuleBasedStateMachine):
         due = self.row()["next_run_at"]
         with self.worker.transaction() as connection:
             hint = (self.merchant.hex, self.job_id.hex)
-            claimed = claims.claim(connection, [hint, hint], now=self.now, due_before=self.now, lease=LEASE)
+            claimed = claims.claim(
+                connection, [hint, hint], lease_id=random_lease_id(), now=self.now, due_before=self.now, lease=LEASE
+            )
         may = allows(Event.CLAIM, self.status) and due is not None and due <= self.now
         assert len(claimed) == int(may)
         if may:
@@ -78,10 +84,12 @@ class Life(RuleBasedStateMachine):
     def the_watcher_rescues(self) -> None:
         row = self.row()
         with self.worker.transaction() as connection:
-            lost = claims.lock_lost_across_merchants(connection, now=self.now, most=1_000)
+            leases = claims.lock_expired_leases_across_merchants(connection, now=self.now, most=1_000)
+            lost = claims.lock_lost_across_merchants(connection, leases, most=1_000)
             records = [rescued(self.now, job, 0.5) for job in lost]
             claims.record(connection, records, now=self.now, executor_id=WATCHER)
-        expired = self.status is JobStatus.RUNNING and row["lease_expires_at"] <= self.now
+            claims.end_rescued_leases_across_merchants(connection, leases)
+        expired = self.status is JobStatus.RUNNING and row["held_until"] <= self.now
         assert (self.job_id in {job.id for job in lost}) == expired
         if expired:
             self.status = JobStatus.FAILED if row["rescues"] >= MAX_RESCUES else JobStatus.RETRYING

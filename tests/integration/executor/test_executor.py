@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from logging import StreamHandler
 from uuid import UUID
@@ -18,14 +18,19 @@ from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.observability.log import logger
 from scheduler_core.security.signing import merchant_secret, shown_secret
-from tests.builders import job_row, new_id, rows, seconds, store_jobs, store_merchant
+from tests.builders import ended_attempts, job_row, lease_expiry, new_id, rows, seconds, store_jobs, store_merchant
 from tests.conftest import BreakablePostgres
 from tests.integration.executor.conftest import Scene
 
 
 def outcomes(scene: Scene, job_id: UUID) -> list[str]:
-    found = rows(scene.database_url, "SELECT outcome FROM executions WHERE job_id = %s ORDER BY attempt", job_id)
-    return [row["outcome"] for row in found]
+    return ended_attempts(scene.database_url, job_id)
+
+
+def held_until(scene: Scene, job_id: UUID) -> datetime:
+    expiry = lease_expiry(scene.database_url, job_id)
+    assert expiry is not None
+    return expiry
 
 
 def test_a_due_job_is_delivered_and_completed(scene: Scene) -> None:
@@ -132,7 +137,8 @@ def test_a_cancelled_delivery_is_cut_off(scene: Scene) -> None:
     scene.receiver.wait_for(1)
     with psycopg.connect(scene.database_url) as connection:
         connection.execute(
-            "UPDATE jobs SET status = 'cancelled', lease_expires_at = NULL, completed_at = now() WHERE id = %s", (job,)
+            "UPDATE jobs SET status = 'cancelled', dead = true, lease_id = NULL, completed_at = now() WHERE id = %s",
+            (job,),
         )
     cancelled_at = time.monotonic()
     scene.queue.announce_cancelled(utc_now(), [job])
@@ -145,7 +151,7 @@ def test_the_heartbeat_keeps_a_slow_job_alive_beyond_its_lease(scene: Scene) -> 
     [job] = scene.jobs("/slow/3")
     executor = scene.invoke_beside()
     time.sleep(2.6)
-    assert job_row(scene.database_url, job)["lease_expires_at"] > utc_now()
+    assert held_until(scene, job) > utc_now()
     executor.join()
     assert outcomes(scene, job) == ["completed"]
 
@@ -370,7 +376,7 @@ def test_leases_are_kept_while_redis_is_away(
     scene.receiver.wait_for(1)
     redis_server.stop()
     time.sleep(2.5)  # longer than a lease
-    assert job_row(scene.database_url, job)["lease_expires_at"] > utc_now()
+    assert held_until(scene, job) > utc_now()
     executor.join()
     assert outcomes(scene, job) == ["completed"]
 

@@ -53,7 +53,7 @@ def states(database_url: str, template: Template) -> list[tuple[int, str]]:
     ]
 
 
-START = b"UPDATE jobs SET status = 'running', attempt = 1, next_run_at = NULL, lease_expires_at = scheduled_at"
+START = b"UPDATE jobs SET status = 'running', attempt = 1, next_run_at = NULL, lease_id = 1"
 COMPLETE = b"UPDATE jobs SET status = 'completed', attempt = 1, next_run_at = NULL, completed_at = scheduled_at"
 
 

@@ -15,12 +15,13 @@ from tests.builders import NOW, new_id, store_jobs, store_merchant
 JOBS = Queries("jobs")
 _FILL = """
 INSERT INTO jobs (id, merchant_id, template_id, schedule_type, status, priority, max_retries, timeout_seconds,
-    retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at, next_run_at, completed_at, created_at,
-    updated_at, reference_id, target, payload, metadata)
+    retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at, next_run_at, completed_at, dead,
+    created_at, updated_at, reference_id, target, payload, metadata)
 SELECT overlay(lowest_id(made)::text placing lpad(to_hex(n), 12, '0') from 25)::uuid,
     CASE WHEN mod(n, 3) = 0 THEN %(merchant)s::uuid ELSE %(other)s::uuid END,
     CASE WHEN mod(n, 30) = 0 THEN %(template)s::uuid END, 'one_time', status::job_status, 0, 3, 30, 1, 60, 2, made,
-    CASE WHEN status = 'pending' THEN made END, CASE WHEN status <> 'pending' THEN made END, made, made,
+    CASE WHEN status = 'pending' THEN made END, CASE WHEN status <> 'pending' THEN made END, status = 'failed', made,
+    made,
     CASE WHEN mod(n, 100) = 0 THEN 'order 5' END, '{"type":"http","url":"http://example.com/"}', '{}', '{}'
 FROM generate_series(1, 9000) AS n, LATERAL (
     SELECT %(now)s::timestamptz - n * interval '2 minutes',

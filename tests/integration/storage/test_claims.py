@@ -13,7 +13,18 @@ from scheduler_core.domain.lifecycle import JobStatus
 from scheduler_core.domain.outcomes import Complete, DeliveryResult, Retry, Verdict, record, rescued
 from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database, Role
-from tests.builders import NOW, job_row, new_id, rows, seconds, store_jobs, store_merchant
+from tests.builders import (
+    NOW,
+    ended_attempts,
+    job_row,
+    lease_expiry,
+    new_id,
+    random_lease_id,
+    rows,
+    seconds,
+    store_jobs,
+    store_merchant,
+)
 
 EXECUTOR = new_id()
 LEASE = seconds(25)
@@ -29,7 +40,12 @@ def database(database_url: str) -> Iterator[Database]:
 def claim(database: Database, merchant_id: UUID, job_ids: list[UUID], *, now: datetime = NOW) -> list[ClaimedJob]:
     with database.transaction() as connection:
         return claims.claim(
-            connection, [(merchant_id.hex, j.hex) for j in job_ids], now=now, due_before=now, lease=LEASE
+            connection,
+            [(merchant_id.hex, j.hex) for j in job_ids],
+            lease_id=random_lease_id(),
+            now=now,
+            due_before=now,
+            lease=LEASE,
         )
 
 
@@ -43,7 +59,8 @@ def test_a_claim_starts_an_attempt_under_a_lease(database: Database, database_ur
     [job] = claim(database, merchant, [job_id])
     assert (job.id, job.attempt, job.due_at, job.payload) == (job_id, 1, NOW, '{"a": 1.10}')
     row = job_row(database_url, job_id)
-    assert (row["status"], row["next_run_at"], row["lease_expires_at"]) == ("running", None, NOW + LEASE)
+    assert (row["status"], row["next_run_at"], row["lease_id"]) == ("running", None, job.lease_id)
+    assert lease_expiry(database_url, job_id) == NOW + LEASE
 
 
 def test_i2_a_second_claim_of_the_same_hint_gets_nothing(database: Database, database_url: str) -> None:
@@ -101,13 +118,13 @@ def test_a_completed_attempt_is_recorded_with_its_execution_and_the_minutes_rate
         written = claims.record(connection, records, now=NOW, executor_id=EXECUTOR)
     assert {(each.job_id, each.attempt) for each in written} == {(job_id, 1) for job_id in ids}
     assert {job_row(database_url, i)["status"] for i in ids} == {"completed"}
-    assert [r["outcome"] for r in rows(database_url, "SELECT outcome FROM executions")] == ["completed"] * 3
+    assert ended_attempts(database_url) == ["completed"] * 3
     assert [r["completed"] for r in rows(database_url, "SELECT completed FROM throughput")] == [3]
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_what_waits_for_a_row_is_done_when_it_is_free(database_url: str, plans: str) -> None:
-    """A heartbeat's lease, or a producer's change, holds rows for a moment while they are recorded, or claimed.
+    """A producer's change, or upkeep's, holds rows for a moment while they are recorded, or claimed.
 
     Guards against a defect of PostgreSQL 18: partitions pruned both when a generic plan starts and while it runs lose
     the rows it had to wait for.
@@ -135,7 +152,7 @@ def test_what_waits_for_a_row_is_done_when_it_is_free(database_url: str, plans: 
     waiting.join()
     assert len(claimed) == 20
     with other.transaction() as connection:
-        assert len(claims.extend_leases(connection, claimed, now=NOW, lease=LEASE)) == 20
+        connection.execute("UPDATE jobs SET priority = 8 WHERE id = ANY (%s)", (ids,))
         waiting = threading.Thread(target=record_all)
         waiting.start()
         wait_for_a_lock(database_url)
@@ -156,7 +173,8 @@ def test_i3_a_late_result_does_not_overwrite_a_newer_attempt(database: Database,
     [job_id] = store_jobs(database_url, merchant)
     [late] = claim(database, merchant, [job_id])
     with database.transaction() as connection:
-        [lost] = claims.lock_lost_across_merchants(connection, now=NOW + seconds(26), most=10)
+        leases = claims.lock_expired_leases_across_merchants(connection, now=NOW + seconds(26), most=10)
+        [lost] = claims.lock_lost_across_merchants(connection, leases, most=10)
         claims.record(connection, [rescued(NOW + seconds(26), lost, 0.0)], now=NOW + seconds(26), executor_id=EXECUTOR)
     [newer] = claim(database, merchant, [job_id], now=NOW + seconds(30))
     assert newer.attempt == 2
@@ -173,7 +191,7 @@ def test_i3_a_cancelled_jobs_result_is_refused(database: Database, database_url:
     [job] = claim(database, merchant, [job_id])
     with database.transaction() as connection:
         connection.execute(
-            "UPDATE jobs SET status = 'cancelled', lease_expires_at = NULL, completed_at = %s WHERE id = %s",
+            "UPDATE jobs SET status = 'cancelled', dead = true, lease_id = NULL, completed_at = %s WHERE id = %s",
             (NOW, job_id),
         )
     with database.transaction() as connection:
@@ -204,20 +222,83 @@ def test_heartbeats_prolong_only_what_is_held(database: Database, database_url: 
     with database.transaction() as connection:
         still = claims.extend_leases(connection, [jobs[0], stale], now=NOW + seconds(10), lease=LEASE)
     assert still == {(jobs[0].id, 1)}
-    assert job_row(database_url, jobs[0].id)["lease_expires_at"] == NOW + seconds(35)
+    assert lease_expiry(database_url, jobs[0].id) == NOW + seconds(35)
 
 
 def test_only_expired_leases_are_lost_and_each_is_locked_once(database: Database, database_url: str) -> None:
     merchant = store_merchant(database_url)
     ids = store_jobs(database_url, merchant, 4)
-    claim(database, merchant, ids)
+    batches = claim(database, merchant, ids[:2]), claim(database, merchant, ids[2:])
     other = Database(database_url, Role.WORKER)
+    late = NOW + LEASE
     with database.transaction() as one, other.transaction() as two:
-        assert claims.lock_lost_across_merchants(one, now=NOW + seconds(24), most=10) == []
-        mine = claims.lock_lost_across_merchants(one, now=NOW + seconds(25), most=2)
-        theirs = claims.lock_lost_across_merchants(two, now=NOW + seconds(25), most=10)
-    assert sorted(job.id for job in mine + theirs) == sorted(ids)
+        assert claims.lock_expired_leases_across_merchants(one, now=late - seconds(1), most=10) == []
+        [mine] = claims.lock_expired_leases_across_merchants(one, now=late, most=1)
+        [theirs] = claims.lock_expired_leases_across_merchants(two, now=late, most=10)
+        assert {mine, theirs} == {batch[0].lease_id for batch in batches}
+        lost = claims.lock_lost_across_merchants(one, [mine], most=10)
+    assert [job.id for job in lost] == [job.id for batch in batches for job in batch if job.lease_id == mine]
     other.close()
+
+
+def test_a_lease_ends_with_its_last_job_and_not_before(database: Database, database_url: str) -> None:
+    """A page may hold less than a lease does: the rest is found the next time."""
+    merchant = store_merchant(database_url)
+    claim(database, merchant, store_jobs(database_url, merchant, 3))
+    late = NOW + LEASE
+    for found in (2, 1):
+        with database.transaction() as connection:
+            [lease] = claims.lock_expired_leases_across_merchants(connection, now=late, most=10)
+            lost = claims.lock_lost_across_merchants(connection, [lease], most=2)
+            claims.record(connection, [rescued(late, job, 0.0) for job in lost], now=late, executor_id=EXECUTOR)
+            claims.end_rescued_leases_across_merchants(connection, [lease])
+        assert len(lost) == found
+    assert rows(database_url, "SELECT * FROM leases") == []
+
+
+def test_what_is_being_recorded_is_not_rescued_and_its_lease_stays(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    jobs = claim(database, merchant, store_jobs(database_url, merchant, 2))
+    other = Database(database_url, Role.WORKER)
+    with database.transaction() as executor, other.transaction() as watcher:
+        claims.record(executor, [record(jobs[0], Complete(), result())], now=NOW, executor_id=EXECUTOR)
+        leases = claims.lock_expired_leases_across_merchants(watcher, now=NOW + LEASE, most=10)
+        assert claims.lock_lost_across_merchants(watcher, leases, most=10) == [jobs[1]._replace(payload=None)]
+        claims.end_rescued_leases_across_merchants(watcher, leases)
+    assert lease_expiry(database_url, jobs[1].id) == NOW + LEASE
+    other.close()
+
+
+def test_a_heartbeat_that_comes_after_the_rescue_holds_nothing(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    [job] = claim(database, merchant, store_jobs(database_url, merchant))
+    late, beats = NOW + LEASE, []
+    other = Database(database_url, Role.WORKER)
+
+    def beat() -> None:
+        with other.transaction() as connection:
+            beats.append(claims.extend_leases(connection, [job], now=late, lease=LEASE))
+
+    with database.transaction() as connection:
+        leases = claims.lock_expired_leases_across_merchants(connection, now=late, most=10)
+        beating = threading.Thread(target=beat)
+        beating.start()
+        wait_for_a_lock(database_url)
+        claims.record(connection, [rescued(late, job, 0.0)], now=late, executor_id=EXECUTOR)
+        claims.end_rescued_leases_across_merchants(connection, leases)
+    beating.join()
+    assert beats == [set()]
+    other.close()
+
+
+def test_a_record_ends_the_leases_it_is_told_of(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    [job] = claim(database, merchant, store_jobs(database_url, merchant))
+    claim(database, merchant, store_jobs(database_url, merchant))
+    with database.transaction() as connection:
+        records = [record(job, Complete(), result())]
+        claims.record(connection, records, now=NOW, executor_id=EXECUTOR, leases=[job.lease_id])
+    assert len(rows(database_url, "SELECT * FROM leases")) == 1
 
 
 def test_the_due_scan_pages_in_order_and_leaves_merchants_out(database: Database, database_url: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from scheduler_core.domain.errors import DatabaseUnavailableError, MigrationError
 from scheduler_core.storage.migrations import apply_migrations
-from tests.builders import rows
+from tests.builders import new_id, rows, store_merchant
 
 ROOT = Path(__file__).parents[3]
 
@@ -101,3 +101,57 @@ def test_the_schema_can_be_owned_by_a_role_that_is_not_a_superuser(database_url:
         assert apply_migrations(url, ROOT / "migrations")[0] == "001_consolidated_schema.sql"
         connection.execute(f"DROP DATABASE {owner} WITH (FORCE)".encode())
         connection.execute(f"DROP ROLE {owner}".encode())
+
+
+def test_what_runs_when_leases_become_batches_is_one_batch(empty_database_url: str, tmp_path: Path) -> None:
+    """As an owner without superpowers, whom the walls between merchants hold too."""
+    for file in sorted((ROOT / "migrations").glob("00[12]*.sql")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    apply_migrations(empty_database_url, tmp_path)
+    merchant = store_merchant(empty_database_url)
+    states: dict[str, tuple[str | None, str | None, str | None]] = {
+        "pending": ("now()", None, None),
+        "running": (None, "now()", None),
+        "failed": (None, None, "now()"),
+        "completed": (None, None, "now()"),
+    }
+    with psycopg.connect(empty_database_url) as connection:
+        for status, (waits, leased, ended) in states.items():
+            connection.execute(
+                f"INSERT INTO jobs (id, merchant_id, schedule_type, status, priority, max_retries, timeout_seconds,"
+                f" retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at, next_run_at,"
+                f" lease_expires_at, completed_at, created_at, updated_at, target, metadata) "
+                f"VALUES (%s, %s, 'one_time', %s, 0, 3, 30, 1, 60, 2, now(), {waits or 'NULL'}, {leased or 'NULL'},"
+                f" {ended or 'NULL'}, now(), now(), '{{}}', '{{}}')".encode(),
+                (new_id(), merchant, status),
+            )
+        name = connection.info.dbname
+        connection.execute(f"CREATE ROLE {name}_owner NOLOGIN".encode())
+        connection.execute(f"GRANT CREATE ON SCHEMA public TO {name}_owner".encode())
+        for kind, names in _owned(connection).items():
+            for owned in names:
+                connection.execute(f"ALTER {kind} {owned} OWNER TO {name}_owner".encode())
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(f"SET ROLE {name}_owner".encode())
+        connection.execute((ROOT / "migrations" / "003_leases.sql").read_bytes())
+    found = rows(empty_database_url, "SELECT status, dead, lease_id FROM jobs ORDER BY status")
+    assert {row["status"]: (row["dead"], row["lease_id"]) for row in found} == {
+        "pending": (False, None),
+        "running": (False, 0),
+        "failed": (True, None),
+        "completed": (False, None),
+    }
+    [lease] = rows(empty_database_url, "SELECT id, cardinality(job_ids) AS jobs FROM leases")
+    assert (lease["id"], lease["jobs"]) == (0, 1)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(f"DROP OWNED BY {name}_owner CASCADE; DROP ROLE {name}_owner".encode())
+
+
+def _owned(connection: psycopg.Connection) -> dict[str, list[str]]:
+    tables = (
+        "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+    )
+    functions = "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    types = "SELECT oid::regtype::text FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'"
+    queries = {"TABLE": tables, "FUNCTION": functions, "TYPE": types}
+    return {kind: [row[0] for row in connection.execute(query.encode())] for kind, query in queries.items()}

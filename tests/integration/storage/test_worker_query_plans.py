@@ -16,14 +16,20 @@ from tests.builders import NOW, new_id, seconds, store_merchant
 STORED = 20_000
 _FILL = """
 INSERT INTO jobs (id, merchant_id, schedule_type, status, priority, max_retries, timeout_seconds, retry_initial_seconds,
-    retry_max_seconds, retry_multiplier, scheduled_at, next_run_at, lease_expires_at, attempt, created_at, updated_at,
+    retry_max_seconds, retry_multiplier, scheduled_at, next_run_at, lease_id, attempt, created_at, updated_at,
     target, metadata)
 SELECT (substr(%(low)s::text, 1, 14) || '7' || substr(md5(n::text), 1, 3) || '-8' || substr(md5(n::text), 4, 3) || '-'
         || substr(md5(n::text), 7, 12))::uuid,
     %(merchant)s, 'one_time', %(status)s, 0, 3, 30, 1, 3600, 2, %(due)s,
     %(waits)s::timestamptz + n * interval '1 second',
-    %(leased)s::timestamptz + n * interval '1 second', 0, %(due)s, %(due)s, '{}', '{}'
+    %(lease)s::bigint, 0, %(due)s, %(due)s, '{}', '{}'
 FROM generate_series(1, %(count)s) AS n
+"""
+_LEASE = """
+INSERT INTO leases (id, expires_at, merchant_ids, job_ids)
+SELECT lease_id * 1000 + n / 500, max(created_at) + n / 500 * interval '1 second', array_agg(merchant_id), array_agg(id)
+FROM (SELECT *, row_number() OVER (PARTITION BY lease_id ORDER BY id) AS n FROM jobs WHERE lease_id IS NOT NULL) AS held
+GROUP BY lease_id, n / 500
 """
 
 
@@ -35,12 +41,13 @@ def stored(database_url: str) -> Iterator[tuple[psycopg.Connection[Any], UUID]]:
         for week in range(-1, 2):
             low = lowest_id(NOW + timedelta(weeks=week))
             common = {"low": low, "merchant": merchant, "due": NOW}
-            waiting = {"status": "pending", "waits": NOW, "leased": None, "count": STORED}
+            waiting = {"status": "pending", "waits": NOW, "lease": None, "count": STORED}
             connection.execute(_FILL.encode(), common | waiting)
             low = lowest_id(NOW + timedelta(weeks=week, days=1))
-            running = {"status": "running", "waits": None, "leased": NOW, "count": 2_000, "low": low}
+            running = {"status": "running", "waits": None, "lease": week, "count": 2_000, "low": low}
             connection.execute(_FILL.encode(), common | running)
-        connection.execute("VACUUM ANALYZE jobs")
+        connection.execute(_LEASE)
+        connection.execute("VACUUM ANALYZE jobs, leases")
         yield connection, merchant
 
 
@@ -109,6 +116,7 @@ def test_a_claim_finds_its_jobs_by_key_in_their_own_weeks(
         "job_ids": ids,
         "claimable": ["pending", "retrying"],
         "due_before": NOW + timedelta(days=9),
+        "lease_id": 77,
         "lease_expires_at": NOW,
         "now": NOW,
     }
@@ -141,19 +149,18 @@ def test_a_record_finds_its_jobs_by_key_in_their_own_weeks(
         "error": [None] * many,
         "response": [None] * many,
         "executor_id": new_id(),
+        "leases": [1],
         "now": NOW,
     }
     found = explain(connection, "claims", "record_attempts", parameters, generic=generic)
     assert_indexed(found)
     touched = read_from(found)
-    assert touched == {"jobs_2026w47"}
+    assert touched - {"leases"} == {"jobs_2026w47"}
 
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("lock_lost_across_merchants", {"now": NOW + seconds(5), "most": 100}),
-        ("next_lease_expiry_across_merchants", {}),
         ("oldest_due_across_merchants", {}),
         ("expire_waiting_across_merchants", {"now": NOW, "most": 100, "expirable": ["pending", "retrying"]}),
     ],
@@ -165,6 +172,27 @@ def test_the_watchers_looks_read_an_index(
     found = explain(connection, "claims", name, parameters, generic=False)
     assert_indexed(found)
     assert max(node["Actual Rows"] for node in found) <= 100
+
+
+@pytest.mark.parametrize("generic", [False, True])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("lock_lost_across_merchants", {"most": 100}),
+        ("end_rescued_leases_across_merchants", {}),
+        ("extend_leases", {"lease_expires_at": NOW}),
+    ],
+)
+def test_what_is_held_under_a_lease_is_found_by_key(
+    stored: tuple[psycopg.Connection[Any], UUID], name: str, parameters: dict[str, Any], generic: bool
+) -> None:
+    connection, merchant = stored
+    row = connection.execute("SELECT id, job_ids FROM leases WHERE id > 999 ORDER BY id LIMIT 1").fetchone()
+    assert row is not None
+    held = {"merchant_ids": [merchant] * len(row[1]), "job_ids": row[1], "attempts": [0] * len(row[1])}
+    found = explain(connection, "claims", name, parameters | held | {"leases": [row[0]]}, generic=generic)
+    assert_indexed(found)
+    assert len(read_from(found) - {"leases"}) == 1
 
 
 @pytest.mark.parametrize("generic", [False, True])

@@ -73,6 +73,8 @@ class ClaimedJob(NamedTuple):
     id: UUID
     merchant_id: UUID
     attempt: int
+    lease_id: int
+    """The lease of the batch that it was claimed with."""
     due_at: datetime
     """When it was due; a claim may come a little earlier, a delivery never does."""
     retries: int

@@ -21,6 +21,9 @@ from scheduler_core.storage.queries import Queries
 _QUERIES = Queries("claims")
 _CLAIMABLE = allowed_from(Event.CLAIM)
 
+LEASE_ID_BITS: Final = 63
+"""A lease's id is as many random bits: what PostgreSQL's bigint holds without a sign."""
+
 HexHint = tuple[str, str]
 """A merchant's and a job's id as 32 hex digits each, as the ready set has them: nobody needs more of a hint."""
 
@@ -51,13 +54,15 @@ def claim(
     connection: Connection[Any],
     hints: Sequence[HexHint],
     *,
+    lease_id: int,
     now: datetime,
     due_before: datetime,
     lease: timedelta,
 ) -> list[ClaimedJob]:
     """Start an attempt of every hinted (merchant, job) that still waits and is due by `due_before` (I2).
 
-    Hints that are stale, doubled or early claim nothing. Raises what psycopg raises; nothing is claimed then.
+    All are held under the new lease `lease_id`, which is there even if nothing was claimed: the caller
+    ends it. Hints that are stale, doubled or early claim nothing. Raises what psycopg raises; nothing is claimed then.
     """
     if not hints:
         return []
@@ -69,6 +74,7 @@ def claim(
             "job_ids": arrays.names([hint[1] for hint in ordered]),
             "claimable": _CLAIMABLE,
             "due_before": due_before,
+            "lease_id": lease_id,
             "lease_expires_at": now + lease,
             "now": now,
         },
@@ -80,7 +86,7 @@ def claim(
 def extend_leases(
     connection: Connection[Any], held: Sequence[ClaimedJob], *, now: datetime, lease: timedelta
 ) -> set[AttemptKey]:
-    """The heartbeat: prolong the leases of `held`; answers those that are still held."""
+    """The heartbeat: prolong the leases that `held` are under; answers those that are still held."""
     if not held:
         return set()
     ordered = sorted(held, key=lambda job: job.id.int)
@@ -90,6 +96,7 @@ def extend_leases(
             "merchant_ids": arrays.ids([job.merchant_id for job in ordered]),
             "job_ids": arrays.ids([job.id for job in ordered]),
             "attempts": arrays.numbers([job.attempt for job in ordered]),
+            "leases": sorted({job.lease_id for job in ordered}),
             "lease_expires_at": now + lease,
         },
         binary=True,
@@ -97,10 +104,23 @@ def extend_leases(
     return set(rows)
 
 
+def end_leases(connection: Connection[Any], leases: Sequence[int]) -> None:
+    """Forget leases under which nothing runs any more. A job that did would be nobody's for ever."""
+    connection.execute(_QUERIES["end_leases_across_merchants"], {"leases": list(leases)})
+
+
 def record(
-    connection: Connection[Any], records: Sequence[AttemptRecord], *, now: datetime, executor_id: UUID
+    connection: Connection[Any],
+    records: Sequence[AttemptRecord],
+    *,
+    now: datetime,
+    executor_id: UUID,
+    leases: Sequence[int] = (),
 ) -> Sequence[AttemptRecord]:
-    """Write the ends of attempts, each behind its fence (I3); answers those written, the others were stale."""
+    """Write the ends of attempts, each behind its fence (I3); answers those written, the others were stale.
+
+    `leases` have no running jobs but these, and end with them.
+    """
     if not records:
         return []
     ordered = sorted(records, key=lambda each: each.job_id.int)
@@ -110,6 +130,7 @@ def record(
         {
             **{name: array(columns[name]) for name, array in _RECORDED.items()},
             "executor_id": executor_id,
+            "leases": list(leases),
             "now": now,
         },
         binary=True,
@@ -138,10 +159,21 @@ _RECORDED: Final[Mapping[str, Callable[[Any], str]]] = {
 }
 
 
-def lock_lost_across_merchants(connection: Connection[Any], *, now: datetime, most: int) -> list[ClaimedJob]:
-    """Up to `most` running jobs whose lease ran out by `now`, locked until the transaction ends; without payloads."""
-    rows = connection.execute(_QUERIES["lock_lost_across_merchants"], {"now": now, "most": most}).fetchall()
+def lock_expired_leases_across_merchants(connection: Connection[Any], *, now: datetime, most: int) -> list[int]:
+    """Up to `most` leases that ran out by `now`, locked until the transaction ends."""
+    rows = connection.execute(_QUERIES["lock_expired_leases_across_merchants"], {"now": now, "most": most}).fetchall()
+    return [row[0] for row in rows]
+
+
+def lock_lost_across_merchants(connection: Connection[Any], leases: Sequence[int], *, most: int) -> list[ClaimedJob]:
+    """Up to `most` jobs that run under `leases`, locked until the transaction ends; without payloads."""
+    rows = connection.execute(_QUERIES["lock_lost_across_merchants"], {"leases": leases, "most": most}).fetchall()
     return [ClaimedJob._make(row) for row in rows]
+
+
+def end_rescued_leases_across_merchants(connection: Connection[Any], leases: Sequence[int]) -> None:
+    """Forget those of `leases` under which nothing runs any more."""
+    connection.execute(_QUERIES["end_rescued_leases_across_merchants"], {"leases": leases})
 
 
 def next_lease_expiry_across_merchants(connection: Connection[Any]) -> datetime | None:

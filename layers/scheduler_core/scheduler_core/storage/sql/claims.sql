@@ -1,15 +1,19 @@
 -- name: claim_jobs
--- The one gate to an attempt (I2): waiting jobs among the hinted ones become running, with a lease and a new fence.
+-- The one gate to an attempt (I2): waiting jobs among the hinted ones become running, under one lease for them all and
+-- each with a new fence.
 WITH hint AS (
     SELECT * FROM unnest(%(merchant_ids)s::uuid[], %(job_ids)s::uuid[]) AS hint (merchant_id, id)
+), leased AS (
+    INSERT INTO leases (id, expires_at, merchant_ids, job_ids)
+    VALUES (%(lease_id)s, %(lease_expires_at)s, %(merchant_ids)s::uuid[], %(job_ids)s::uuid[])
 )
 UPDATE jobs
 SET status = 'running', attempt = jobs.attempt + 1, due_at = jobs.next_run_at, next_run_at = NULL,
-    lease_expires_at = %(lease_expires_at)s, last_run_at = %(now)s, updated_at = %(now)s
+    lease_id = %(lease_id)s, last_run_at = %(now)s, updated_at = %(now)s
 FROM hint
 WHERE jobs.merchant_id = hint.merchant_id AND jobs.id = hint.id
   AND jobs.status = ANY (%(claimable)s::job_status[]) AND jobs.next_run_at <= %(due_before)s
-RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.due_at, jobs.retries, jobs.rescues, jobs.polls,
+RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.lease_id, jobs.due_at, jobs.retries, jobs.rescues, jobs.polls,
     jobs.max_retries, jobs.max_attempts, jobs.interval_seconds, jobs.schedule_type::text, jobs.template_id, jobs.priority,
     jobs.expires_at, jobs.timeout_seconds, jobs.retry_initial_seconds, jobs.retry_max_seconds, jobs.retry_multiplier,
     jobs.target::text, jobs.payload::text;
@@ -26,7 +30,7 @@ LIMIT %(most)s;
 -- name: expire_waiting_across_merchants
 -- Waiting jobs whose expires_at has passed end here.
 UPDATE jobs
-SET status = 'expired', next_run_at = NULL, completed_at = %(now)s, updated_at = %(now)s,
+SET status = 'expired', dead = true, next_run_at = NULL, completed_at = %(now)s, updated_at = %(now)s,
     last_error = 'it was still waiting at expires_at'
 FROM (
     SELECT merchant_id, id FROM jobs
@@ -37,25 +41,43 @@ FROM (
 WHERE jobs.merchant_id = late.merchant_id AND jobs.id = late.id AND jobs.status = ANY (%(expirable)s::job_status[])
 RETURNING jobs.merchant_id, jobs.id;
 
+-- name: end_leases_across_merchants
+-- Leases whose jobs have all ended, or are another's by now.
+DELETE FROM leases WHERE id = ANY (%(leases)s::bigint[]);
+
+-- name: end_rescued_leases_across_merchants
+-- Leases under which nothing runs any more.
+DELETE FROM leases
+WHERE id = ANY (%(leases)s::bigint[]) AND NOT EXISTS (
+    SELECT FROM unnest(leases.merchant_ids, leases.job_ids) AS held (merchant_id, id)
+    JOIN jobs ON jobs.merchant_id = held.merchant_id AND jobs.id = held.id
+    WHERE jobs.lease_id = leases.id
+);
+
 -- name: extend_leases
 -- The heartbeat: what comes back is still this executor's; what is missing was cancelled or given to another.
-UPDATE jobs
-SET lease_expires_at = %(lease_expires_at)s
+WITH extended AS (
+    UPDATE leases SET expires_at = %(lease_expires_at)s WHERE id = ANY (%(leases)s::bigint[]) RETURNING id
+)
+SELECT jobs.id, jobs.attempt
 FROM unnest(%(merchant_ids)s::uuid[], %(job_ids)s::uuid[], %(attempts)s::int[]) AS held (merchant_id, id, attempt)
-WHERE jobs.merchant_id = held.merchant_id AND jobs.id = held.id
-  AND jobs.attempt = held.attempt AND jobs.status = 'running'
-RETURNING jobs.id, jobs.attempt;
+JOIN jobs ON jobs.merchant_id = held.merchant_id AND jobs.id = held.id
+WHERE jobs.attempt = held.attempt AND jobs.lease_id IN (SELECT id FROM extended);
+
+-- name: lock_expired_leases_across_merchants
+-- Leases that have run out; locked, so that each is seen to once.
+SELECT id FROM leases WHERE expires_at <= %(now)s ORDER BY expires_at LIMIT %(most)s FOR UPDATE SKIP LOCKED;
 
 -- name: lock_lost_across_merchants
--- Running jobs whose lease has run out; locked, so that each is rescued once.
-SELECT id, merchant_id, attempt, due_at, retries, rescues, polls, max_retries, max_attempts, interval_seconds,
-    schedule_type::text, template_id, priority, expires_at, timeout_seconds, retry_initial_seconds, retry_max_seconds,
-    retry_multiplier, target::text, NULL AS payload
-FROM jobs
-WHERE lease_expires_at <= %(now)s
-ORDER BY lease_expires_at
+-- Jobs that run under these leases; locked, but for those whose end is being written at this moment.
+SELECT jobs.id, jobs.merchant_id, attempt, lease_id, due_at, retries, rescues, polls, max_retries, max_attempts,
+    interval_seconds, schedule_type::text, template_id, priority, jobs.expires_at, timeout_seconds,
+    retry_initial_seconds, retry_max_seconds, retry_multiplier, target::text, NULL AS payload
+FROM leases CROSS JOIN LATERAL unnest(merchant_ids, job_ids) AS held (merchant_id, id)
+JOIN jobs ON jobs.merchant_id = held.merchant_id AND jobs.id = held.id AND jobs.lease_id = leases.id
+WHERE leases.id = ANY (%(leases)s::bigint[])
 LIMIT %(most)s
-FOR UPDATE SKIP LOCKED;
+FOR UPDATE OF jobs SKIP LOCKED;
 
 -- name: merchant_limits_across_merchants
 -- What the ready queue must honour for these merchants, and how their deliveries are signed.
@@ -66,7 +88,7 @@ WHERE id = ANY (%(merchant_ids)s::uuid[]);
 
 -- name: next_lease_expiry_across_merchants
 -- When the first lease runs out; no row: nothing is running.
-SELECT lease_expires_at FROM jobs WHERE lease_expires_at IS NOT NULL ORDER BY lease_expires_at LIMIT 1;
+SELECT expires_at FROM leases ORDER BY expires_at LIMIT 1;
 
 -- name: oldest_due_across_merchants
 -- When the job that waits longest was due; no row: nothing waits.
@@ -74,6 +96,7 @@ SELECT next_run_at FROM jobs WHERE next_run_at IS NOT NULL ORDER BY next_run_at 
 
 -- name: record_attempts
 -- Attempts end: behind the fence (I3) the job moves on, the attempt is kept, and the minute's rates are added to.
+-- An attempt that completes is kept in the job's own row, where nothing can follow it; any other is a row of executions.
 WITH ended AS (
     SELECT * FROM unnest(
         %(merchant_id)s::uuid[], %(job_id)s::uuid[], %(attempt)s::int[], %(status)s::job_status[],
@@ -86,9 +109,12 @@ WITH ended AS (
     )
 ), moved AS (
     UPDATE jobs
-    SET status = ended.status, next_run_at = ended.next_run_at, lease_expires_at = NULL, retries = ended.retries,
-        rescues = ended.rescues, polls = ended.polls, last_error = ended.error, updated_at = %(now)s,
-        completed_at = CASE WHEN ended.next_run_at IS NULL THEN ended.finished_at END
+    SET status = ended.status, dead = ended.status IN ('failed', 'cancelled', 'expired'),
+        next_run_at = ended.next_run_at, lease_id = NULL, retries = ended.retries, rescues = ended.rescues,
+        polls = ended.polls, last_run_at = ended.started_at, last_error = ended.error, updated_at = %(now)s,
+        completed_at = CASE WHEN ended.next_run_at IS NULL THEN ended.finished_at END,
+        http_status = CASE WHEN ended.outcome = 'completed' THEN ended.http_status END,
+        response = CASE WHEN ended.outcome = 'completed' THEN ended.response END
     FROM ended
     WHERE jobs.merchant_id = ended.merchant_id AND jobs.id = ended.job_id
       AND jobs.attempt = ended.attempt AND jobs.status = 'running'
@@ -98,7 +124,9 @@ WITH ended AS (
     INSERT INTO executions
         (merchant_id, job_id, attempt, outcome, due_at, started_at, finished_at, http_status, error, response)
     SELECT merchant_id, job_id, attempt, outcome, due_at, started_at, finished_at, http_status, error, response
-    FROM moved
+    FROM moved WHERE outcome <> 'completed'
+), unleased AS (
+    DELETE FROM leases WHERE id = ANY (%(leases)s::bigint[])
 ), counted AS (
     INSERT INTO throughput AS sum (merchant_id, minute, executor_id, completed, failed, retried)
     SELECT merchant_id, date_trunc('minute', %(now)s::timestamptz), %(executor_id)s,

@@ -10,7 +10,7 @@ WITH held AS (
     FROM held WHERE status = 'running'
 )
 UPDATE jobs
-SET status = 'cancelled', next_run_at = NULL, lease_expires_at = NULL, completed_at = %(now)s, updated_at = %(now)s
+SET status = 'cancelled', dead = true, next_run_at = NULL, lease_id = NULL, completed_at = %(now)s, updated_at = %(now)s
 FROM held
 WHERE jobs.merchant_id = %(merchant_id)s AND jobs.id = %(id)s
 RETURNING held.status = 'running'
@@ -70,10 +70,18 @@ ON CONFLICT (merchant_id, id) DO NOTHING
 SELECT status, expires_at FROM jobs WHERE merchant_id = %(merchant_id)s AND id = %(id)s
 
 -- name: list_executions
--- purpose: the attempts of a job, first to last, after one of them
+-- purpose: the attempts of a job, first to last, after one of them; the one that completed it is in the job's row
 SELECT attempt, outcome, due_at, started_at, finished_at, http_status, error, response
 FROM executions
 WHERE merchant_id = %(merchant_id)s AND job_id = %(job_id)s AND attempt > %(after)s
+UNION ALL
+SELECT attempt, 'completed', due_at, last_run_at, completed_at, http_status, NULL, response
+FROM jobs
+WHERE merchant_id = %(merchant_id)s AND id = %(job_id)s AND attempt > %(after)s AND status = 'completed'
+  AND NOT EXISTS (
+    SELECT FROM executions
+    WHERE merchant_id = %(merchant_id)s AND job_id = %(job_id)s AND attempt = jobs.attempt
+  )
 ORDER BY attempt
 LIMIT %(limit)s
 
@@ -93,7 +101,7 @@ ORDER BY id DESC OFFSET %(offset)s LIMIT %(limit)s
 -- purpose: the same among the next 10,000 jobs that failed, expired or were cancelled
 SELECT id FROM (
     SELECT id, status, scheduled_at FROM jobs
-    WHERE merchant_id = %(merchant_id)s AND id < %(before)s AND status IN ('failed', 'cancelled', 'expired')
+    WHERE merchant_id = %(merchant_id)s AND id < %(before)s AND dead
     ORDER BY id DESC LIMIT %(scan)s
 ) AS scanned
 WHERE (%(statuses)s::job_status[] IS NULL OR status = ANY (%(statuses)s::job_status[]))
@@ -151,7 +159,7 @@ WHERE merchant_id = %(merchant_id)s AND minute > %(since)s
 -- name: redrive_job
 -- purpose: start a dead job's life again, due now; the attempt counts on, and an expiry that has passed is dropped
 UPDATE jobs
-SET status = 'pending', retries = 0, rescues = 0, polls = 0, next_run_at = %(now)s, completed_at = NULL,
+SET status = 'pending', dead = false, retries = 0, rescues = 0, polls = 0, next_run_at = %(now)s, completed_at = NULL,
     expires_at = CASE WHEN expires_at > %(now)s THEN expires_at END, updated_at = %(now)s
 WHERE merchant_id = %(merchant_id)s AND id = %(id)s AND status = ANY (%(allowed)s::job_status[])
 RETURNING id

@@ -12,7 +12,7 @@ FROM unnest(%(template_ids)s::uuid[], %(ids)s::uuid[], %(nominal_ats)s::timestam
     AS run (template_id, id, nominal_at, scheduled_at)
 JOIN templates AS template ON template.id = run.template_id
 ON CONFLICT (merchant_id, id) DO UPDATE
-SET status = 'pending', completed_at = NULL, last_error = NULL, scheduled_at = excluded.scheduled_at,
+SET status = 'pending', dead = false, completed_at = NULL, last_error = NULL, scheduled_at = excluded.scheduled_at,
     next_run_at = excluded.next_run_at, priority = excluded.priority, max_retries = excluded.max_retries,
     timeout_seconds = excluded.timeout_seconds, retry_initial_seconds = excluded.retry_initial_seconds,
     retry_max_seconds = excluded.retry_max_seconds, retry_multiplier = excluded.retry_multiplier,
@@ -168,7 +168,8 @@ WITH waiting AS (
     FOR UPDATE SKIP LOCKED
 )
 UPDATE jobs
-SET status = 'cancelled', next_run_at = NULL, completed_at = %(now)s, updated_at = %(now)s, last_error = %(reason)s
+SET status = 'cancelled', dead = true, next_run_at = NULL, completed_at = %(now)s, updated_at = %(now)s,
+    last_error = %(reason)s
 FROM waiting
 WHERE jobs.merchant_id = %(merchant_id)s AND jobs.id = waiting.id
 RETURNING jobs.nominal_at

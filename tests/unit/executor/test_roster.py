@@ -1,0 +1,103 @@
+"""Who is on board, and when a lease may be ended: never while one of its jobs may run."""
+
+from collections.abc import Iterable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from executor.roster import Roster
+from scheduler_core.domain.jobs import ClaimedJob
+from scheduler_core.storage.claims import AttemptKey
+from tests.builders import claimed_job
+
+
+def keys(jobs: Iterable[ClaimedJob]) -> list[AttemptKey]:
+    return [(job.id, job.attempt) for job in jobs]
+
+
+class Board(RuleBasedStateMachine):
+    """The roster, and beside it what PostgreSQL would have: jobs that run, and leases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.roster = Roster(1_000, 1_000)
+        self.running: dict[AttemptKey, ClaimedJob] = {}
+        self.leases: set[int] = set()
+        self.known: list[ClaimedJob] = []
+        self.batches = 0
+
+    @rule(count=st.integers(0, 4))
+    def a_batch_is_claimed(self, count: int) -> None:
+        self.batches += 1
+        jobs = [claimed_job(lease_id=self.batches) for _ in range(count)]
+        self.leases.add(self.batches)
+        self.running.update(zip(keys(jobs), jobs, strict=True))
+        self.known += jobs
+        self.roster.add(self.batches, jobs)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def deliveries_end(self, data: st.DataObject) -> None:
+        self.roster.delivered(self.some(data))
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data(), cut_off_between=st.booleans())
+    def ends_are_recorded(self, data: st.DataObject, cut_off_between: bool) -> None:
+        """Any results, some of them twice or of jobs that are gone; the heartbeat may cut jobs off meanwhile."""
+        results = self.some(data)
+        spent = self.roster.spent_after(results)
+        if cut_off_between:
+            self.the_heartbeat_cuts_off(data)
+        self.forget(results)
+        self.leases.difference_update(spent)
+        self.roster.remove(keys(results))
+        self.roster.ended(spent)
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def recording_is_given_up(self, data: st.DataObject) -> None:
+        results = self.some(data)
+        self.roster.spent_after(results)
+        self.roster.forsake(keys(results))
+
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def the_heartbeat_cuts_off(self, data: st.DataObject) -> None:
+        """Cancelled, or another's by now: they run no more."""
+        jobs = self.some(data)
+        self.forget(jobs)
+        self.roster.remove(keys(jobs))
+
+    @rule()
+    def the_heartbeat_ends_what_is_spent(self) -> None:
+        spent = self.roster.spent_after(())
+        self.leases.difference_update(spent)
+        self.roster.ended(spent)
+        assert self.roster.spent_after(()) == []
+
+    @invariant()
+    def whatever_runs_has_its_lease(self) -> None:
+        assert {job.lease_id for job in self.running.values()} <= self.leases
+
+    @invariant()
+    def no_lease_is_left_without_anybody_on_board(self) -> None:
+        """But what is spent, which the next statement ends, and what has to run out."""
+        on_board = {job.lease_id for job in self.roster.held()}
+        running = {job.lease_id for job in self.running.values()}
+        assert self.leases - on_board - set(self.roster.spent_after(())) <= running | self.given_up()
+
+    def given_up(self) -> set[int]:
+        return set(self.roster._forsaken)
+
+    def some(self, data: st.DataObject) -> list[ClaimedJob]:
+        drawn: list[ClaimedJob] = data.draw(st.lists(st.sampled_from(self.known), max_size=6))
+        return drawn
+
+    def forget(self, jobs: Iterable[ClaimedJob]) -> None:
+        for key in keys(jobs):
+            self.running.pop(key, None)
+
+
+TestBoard = Board.TestCase
+TestBoard.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
