@@ -33,16 +33,17 @@ class RetryPolicy:
     multiplier: float = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
-    """A job as it is stored for the first time: pending, due at `scheduled_at`."""
+class NewJob(NamedTuple):
+    """A job as it is stored for the first time: pending, due at `scheduled_at`. A tuple, for batches."""
 
     id: UUID
     merchant_id: UUID
+    scheduled_at: datetime
+    target: str
+    """JSON text: `{"type": "http", "url", "method", "headers"}` or an AWS target."""
     template_id: UUID | None = None
     nominal_at: datetime | None = None
     schedule_type: ScheduleType = ScheduleType.ONE_TIME
-    scheduled_at: datetime
     expires_at: datetime | None = None
     priority: int = 0
     max_retries: int = 3
@@ -50,8 +51,6 @@ class NewJob:
     timeout_seconds: int = 30
     interval_seconds: int | None = None
     max_attempts: int | None = None
-    target: str
-    """JSON text: `{"type": "http", "url", "method", "headers"}` or an AWS target."""
     payload: str | None = None
     """JSON text, sent as it is; None: no body."""
     metadata: str = "{}"

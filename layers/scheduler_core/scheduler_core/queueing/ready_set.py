@@ -102,8 +102,11 @@ class ReadySet:
         with self._translated():
             for start in range(0, len(hints), ANNOUNCE_PAGE):
                 args: list[Any] = [milliseconds(now), self._most, _LINGER_MS]
-                for hint in hints[start : start + ANNOUNCE_PAGE]:
-                    args += (milliseconds_up(hint.due_at), f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}")
+                last, due = None, 0
+                for merchant_id, job_id, due_at, priority in hints[start : start + ANNOUNCE_PAGE]:
+                    if due_at is not last:
+                        last, due = due_at, milliseconds_up(due_at)
+                    args += (due, f"{merchant_id.hex}{job_id.hex}:{priority}")
                 invoke, _ = self._run("announce", args)
                 must_invoke = must_invoke or bool(invoke)
         return must_invoke

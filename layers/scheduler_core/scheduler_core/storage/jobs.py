@@ -1,6 +1,6 @@
 """The producer's side of `jobs`: everything here is asked inside one merchant's walls (I7)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString, NamedTuple
@@ -112,31 +112,40 @@ class JobCounts(NamedTuple):
 
 def insert(connection: Connection[Any], merchant_id: UUID, jobs: Sequence[NewJob], now: datetime) -> int:
     """Store new jobs, due at `scheduled_at` or now, whichever is later; answers how many were not there yet."""
+    if not jobs:
+        return 0
+    columns = dict(zip(NewJob._fields, zip(*jobs, strict=True), strict=True))
+    policies = columns["retry"]
     return connection.execute(
         _QUERIES["insert_jobs"],
         {
             "merchant_id": merchant_id,
             "now": now,
-            "ids": arrays.words([job.id for job in jobs]),
-            "template_ids": arrays.words([job.template_id for job in jobs]),
-            "nominal_ats": arrays.moments([job.nominal_at for job in jobs]),
-            "schedule_types": arrays.words([job.schedule_type.value for job in jobs]),
-            "priorities": arrays.numbers([job.priority for job in jobs]),
-            "max_retries": arrays.numbers([job.max_retries for job in jobs]),
-            "max_attempts": arrays.numbers([job.max_attempts for job in jobs]),
-            "interval_seconds": arrays.numbers([job.interval_seconds for job in jobs]),
-            "timeout_seconds": arrays.numbers([job.timeout_seconds for job in jobs]),
-            "retry_initial_seconds": arrays.numbers([job.retry.initial_seconds for job in jobs]),
-            "retry_max_seconds": arrays.numbers([job.retry.max_seconds for job in jobs]),
-            "retry_multipliers": arrays.numbers([job.retry.multiplier for job in jobs]),
-            "scheduled_ats": arrays.moments([job.scheduled_at for job in jobs]),
-            "expires_ats": arrays.moments([job.expires_at for job in jobs]),
-            "reference_ids": arrays.texts([job.reference_id for job in jobs]),
-            "targets": arrays.texts([job.target for job in jobs]),
-            "payloads": arrays.texts([job.payload for job in jobs]),
-            "metadatas": arrays.texts([job.metadata for job in jobs]),
+            **{name: array(columns[name]) for name, array in _INSERTED.items()},
+            "retry_initial_seconds": arrays.numbers([policy.initial_seconds for policy in policies]),
+            "retry_max_seconds": arrays.numbers([policy.max_seconds for policy in policies]),
+            "retry_multiplier": arrays.numbers([policy.multiplier for policy in policies]),
         },
     ).rowcount
+
+
+_INSERTED: Final[Mapping[str, Callable[[Any], str]]] = {
+    "id": arrays.ids,
+    "template_id": arrays.words,
+    "nominal_at": arrays.moments,
+    "schedule_type": arrays.names,
+    "priority": arrays.numbers,
+    "max_retries": arrays.numbers,
+    "max_attempts": arrays.numbers,
+    "interval_seconds": arrays.numbers,
+    "timeout_seconds": arrays.numbers,
+    "scheduled_at": arrays.moments,
+    "expires_at": arrays.moments,
+    "reference_id": arrays.texts,
+    "target": arrays.texts,
+    "payload": arrays.texts,
+    "metadata": arrays.texts,
+}
 
 
 def get(connection: Connection[Any], merchant_id: UUID, job_id: UUID) -> JobRow:

@@ -5,19 +5,30 @@ local now, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local size = redis.call('ZCARD', DUE) + tonumber(redis.call('GET', COUNT) or 0)
 local head = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
 head = head and tonumber(head)
-local earliest, left_out = nil, 0
+local earliest, left_out, ready, later = nil, 0, {}, {}
+local function add_all()
+  make_ready(ready)
+  for i = 1, #later, WORDS do
+    size = size + redis.call('ZADD', DUE, unpack(later, i, math.min(i + WORDS - 1, #later)))
+  end
+  size, ready, later = size + #ready / 2, {}, {}
+end
+local is_tight = size + (#ARGV - 3) / 2 > most -- then one by one: what is there already needs no room
 for i = 4, #ARGV, 2 do
-  local due = tonumber(ARGV[i])
+  local due, member = tonumber(ARGV[i]), ARGV[i + 1]
   if size >= most then
     left_out = left_out + 1
   elseif due <= now then
-    make_ready(ARGV[i + 1], due)
-    size = size + 1
+    ready[#ready + 1] = member
+    ready[#ready + 1] = due
   else
-    size = size + redis.call('ZADD', DUE, due, ARGV[i + 1])
+    later[#later + 1] = due
+    later[#later + 1] = member
   end
+  if is_tight then add_all() end
   if not earliest or due < earliest then earliest = due end
 end
+add_all()
 if left_out > 0 then redis.call('SET', MORE, '1') end
 if not earliest or earliest > guarded_until(now, tonumber(ARGV[3])) then return {0, left_out} end
 local awake = redis.call('ZCOUNT', EXECUTORS, now, '+inf')

@@ -17,14 +17,20 @@ for i = 11 + done, #ARGV, 2 do allowance[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
 -- Batches whose executor never said what it did with them.
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', POPPED_UNTIL, '-inf', now, 'LIMIT', 0, 4)) do
-  for member in string.gmatch(redis.call('HGET', POPPED, token) or '', '[^\n]+') do make_ready(member, now) end
+  local returned = {}
+  for member in string.gmatch(redis.call('HGET', POPPED, token) or '', '[^\n]+') do
+    returned[#returned + 1] = member
+    returned[#returned + 1] = now
+  end
+  make_ready(returned)
   redis.call('HDEL', POPPED, token)
   redis.call('ZREM', POPPED_UNTIL, token)
 end
 
 -- What has fallen due moves to its merchant's queue.
 local fallen = redis.call('ZRANGEBYSCORE', DUE, '-inf', now + lead, 'WITHSCORES', 'LIMIT', 0, MOVE_MOST)
-for i = 1, #fallen, 2 do make_ready(fallen[i], tonumber(fallen[i + 1])) end
+for i = 2, #fallen, 2 do fallen[i] = tonumber(fallen[i]) end
+make_ready(fallen)
 if #fallen > 0 then redis.call('ZREMRANGEBYRANK', DUE, 0, #fallen / 2 - 1) end
 
 -- Round the merchants by weight (stride scheduling: the lowest pass is served next, and its pass grows by what it got).

@@ -53,12 +53,12 @@ SELECT id, %(merchant_id)s, template_id, nominal_at, schedule_type, 'pending', p
     interval_seconds, timeout_seconds, retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at,
     greatest(scheduled_at, %(now)s), expires_at, %(now)s, %(now)s, reference_id, target, payload, metadata
 FROM unnest(
-    %(ids)s::uuid[], %(template_ids)s::uuid[], %(nominal_ats)s::timestamptz[], %(schedule_types)s::schedule_type[],
-    %(priorities)s::smallint[], %(max_retries)s::smallint[], %(max_attempts)s::integer[],
+    %(id)s::uuid[], %(template_id)s::uuid[], %(nominal_at)s::timestamptz[], %(schedule_type)s::schedule_type[],
+    %(priority)s::smallint[], %(max_retries)s::smallint[], %(max_attempts)s::integer[],
     %(interval_seconds)s::integer[], %(timeout_seconds)s::smallint[], %(retry_initial_seconds)s::float8[],
-    %(retry_max_seconds)s::float8[], %(retry_multipliers)s::float8[], %(scheduled_ats)s::timestamptz[],
-    %(expires_ats)s::timestamptz[], %(reference_ids)s::text[], %(targets)s::json[], %(payloads)s::json[],
-    %(metadatas)s::json[]
+    %(retry_max_seconds)s::float8[], %(retry_multiplier)s::float8[], %(scheduled_at)s::timestamptz[],
+    %(expires_at)s::timestamptz[], %(reference_id)s::text[], %(target)s::json[], %(payload)s::json[],
+    %(metadata)s::json[]
 ) AS new (
     id, template_id, nominal_at, schedule_type, priority, max_retries, max_attempts, interval_seconds, timeout_seconds,
     retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at, expires_at, reference_id, target, payload,
