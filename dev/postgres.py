@@ -28,7 +28,6 @@ _SETTINGS = {
     "shared_buffers": "256MB",
     "work_mem": "8MB",
     "max_wal_size": "2GB",
-    "wal_compression": "on",
     "random_page_cost": "1.1",
     "jit": "off",
     "timezone": "UTC",

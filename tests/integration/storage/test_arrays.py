@@ -1,14 +1,17 @@
-"""Array literals of our own making mean to PostgreSQL what they mean to us."""
+"""Binary arrays of our own making mean to PostgreSQL what they mean to us."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scheduler_core.domain.lifecycle import JobStatus
 from scheduler_core.storage import arrays
 
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -24,9 +27,9 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
         yield found
 
 
-def read(connection: psycopg.Connection[Any], literal: str, kind: str) -> list[Any]:
+def read(connection: psycopg.Connection[Any], array: arrays.Array, kind: str) -> list[Any]:
     """What PostgreSQL makes of it."""
-    rows = connection.execute(f"SELECT value FROM unnest(%s::{kind}[]) AS value".encode(), (literal,)).fetchall()
+    rows = connection.execute(f"SELECT value FROM unnest(%s::{kind}[]) AS value".encode(), (array,)).fetchall()
     return [row[0] for row in rows]
 
 
@@ -38,14 +41,20 @@ def test_texts(connection: psycopg.Connection[Any], values: list[str | None]) ->
 
 @given(values=st.lists(st.none() | st.integers(-(2**31), 2**31 - 1), max_size=8))
 @RELAXED
-def test_whole_numbers(connection: psycopg.Connection[Any], values: list[int | None]) -> None:
-    assert read(connection, arrays.numbers(values), "integer") == values
+def test_integers(connection: psycopg.Connection[Any], values: list[int | None]) -> None:
+    assert read(connection, arrays.integers(values), "integer") == values
+
+
+@given(values=st.lists(st.none() | st.integers(-(2**15), 2**15 - 1), max_size=8))
+@RELAXED
+def test_smallints(connection: psycopg.Connection[Any], values: list[int | None]) -> None:
+    assert read(connection, arrays.smallints(values), "smallint") == values
 
 
 @given(values=st.lists(st.none() | st.floats(allow_nan=False), max_size=8))
 @RELAXED
 def test_floats(connection: psycopg.Connection[Any], values: list[float | None]) -> None:
-    assert read(connection, arrays.numbers(values), "float8") == values
+    assert read(connection, arrays.floats(values), "float8") == values
 
 
 @given(values=st.lists(st.none() | MOMENTS, max_size=8))
@@ -56,5 +65,23 @@ def test_moments(connection: psycopg.Connection[Any], values: list[datetime | No
 
 @given(values=st.lists(st.none() | st.uuids(), max_size=8))
 @RELAXED
-def test_ids(connection: psycopg.Connection[Any], values: list[Any]) -> None:
-    assert read(connection, arrays.words(values), "uuid") == values
+def test_ids(connection: psycopg.Connection[Any], values: list[UUID | None]) -> None:
+    assert read(connection, arrays.ids(values), "uuid") == values
+
+
+@given(values=st.lists(st.uuids(), max_size=8))
+@RELAXED
+def test_ids_in_hex(connection: psycopg.Connection[Any], values: list[UUID]) -> None:
+    assert read(connection, arrays.hex_ids([value.hex for value in values]), "uuid") == values
+
+
+@given(values=st.lists(st.sampled_from(JobStatus), max_size=8))
+@RELAXED
+def test_names(connection: psycopg.Connection[Any], values: list[JobStatus]) -> None:
+    assert read(connection, arrays.names(values), "text[]::job_status") == values
+
+
+@given(values=st.lists(st.none() | ANY_TEXT.map(json.dumps), max_size=8))
+@RELAXED
+def test_json_texts(connection: psycopg.Connection[Any], values: list[str | None]) -> None:
+    assert read(connection, arrays.json_texts(values), "json[]::text") == values

@@ -16,6 +16,7 @@ from psycopg import Connection
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, MerchantLimits
 from scheduler_core.domain.lifecycle import WAITING, Event, allowed_from
 from scheduler_core.storage import arrays
+from scheduler_core.storage.arrays import Array
 from scheduler_core.storage.queries import Queries
 
 _QUERIES = Queries("claims")
@@ -70,8 +71,8 @@ def claim(
     rows = connection.execute(
         _QUERIES["claim_jobs"],
         {
-            "merchant_ids": arrays.names([hint[0] for hint in ordered]),
-            "job_ids": arrays.names([hint[1] for hint in ordered]),
+            "merchant_ids": arrays.hex_ids([hint[0] for hint in ordered]),
+            "job_ids": arrays.hex_ids([hint[1] for hint in ordered]),
             "claimable": _CLAIMABLE,
             "due_before": due_before,
             "lease_id": lease_id,
@@ -95,7 +96,7 @@ def extend_leases(
         {
             "merchant_ids": arrays.ids([job.merchant_id for job in ordered]),
             "job_ids": arrays.ids([job.id for job in ordered]),
-            "attempts": arrays.numbers([job.attempt for job in ordered]),
+            "attempts": arrays.integers([job.attempt for job in ordered]),
             "leases": sorted({job.lease_id for job in ordered}),
             "lease_expires_at": now + lease,
         },
@@ -141,19 +142,19 @@ def record(
     return [each for each in ordered if f"{each.job_id.hex}:{each.attempt}" in written]
 
 
-_RECORDED: Final[Mapping[str, Callable[[Any], str]]] = {
+_RECORDED: Final[Mapping[str, Callable[[Any], Array]]] = {
     "merchant_id": arrays.ids,
     "job_id": arrays.ids,
-    "attempt": arrays.numbers,
+    "attempt": arrays.integers,
     "status": arrays.names,
     "outcome": arrays.names,
     "next_run_at": arrays.moments,
-    "retries": arrays.numbers,
-    "rescues": arrays.numbers,
-    "polls": arrays.numbers,
+    "retries": arrays.smallints,
+    "rescues": arrays.smallints,
+    "polls": arrays.integers,
     "started_at": arrays.moments,
     "finished_at": arrays.moments,
-    "http_status": arrays.numbers,
+    "http_status": arrays.smallints,
     "error": arrays.texts,
     "response": arrays.texts,
 }

@@ -12,6 +12,7 @@ from scheduler_core.domain.errors import NotFoundError, StaleTransitionError
 from scheduler_core.domain.jobs import NewJob
 from scheduler_core.domain.lifecycle import Event, JobStatus, allowed_from
 from scheduler_core.storage import arrays
+from scheduler_core.storage.arrays import Array
 from scheduler_core.storage.queries import Queries
 
 _QUERIES: Final = Queries("jobs")
@@ -122,29 +123,29 @@ def insert(connection: Connection[Any], merchant_id: UUID, jobs: Sequence[NewJob
             "merchant_id": merchant_id,
             "now": now,
             **{name: array(columns[name]) for name, array in _INSERTED.items()},
-            "retry_initial_seconds": arrays.numbers([policy.initial_seconds for policy in policies]),
-            "retry_max_seconds": arrays.numbers([policy.max_seconds for policy in policies]),
-            "retry_multiplier": arrays.numbers([policy.multiplier for policy in policies]),
+            "retry_initial_seconds": arrays.floats([policy.initial_seconds for policy in policies]),
+            "retry_max_seconds": arrays.floats([policy.max_seconds for policy in policies]),
+            "retry_multiplier": arrays.floats([policy.multiplier for policy in policies]),
         },
     ).rowcount
 
 
-_INSERTED: Final[Mapping[str, Callable[[Any], str]]] = {
+_INSERTED: Final[Mapping[str, Callable[[Any], Array]]] = {
     "id": arrays.ids,
-    "template_id": arrays.words,
+    "template_id": arrays.ids,
     "nominal_at": arrays.moments,
     "schedule_type": arrays.names,
-    "priority": arrays.numbers,
-    "max_retries": arrays.numbers,
-    "max_attempts": arrays.numbers,
-    "interval_seconds": arrays.numbers,
-    "timeout_seconds": arrays.numbers,
+    "priority": arrays.smallints,
+    "max_retries": arrays.smallints,
+    "max_attempts": arrays.integers,
+    "interval_seconds": arrays.integers,
+    "timeout_seconds": arrays.smallints,
     "scheduled_at": arrays.moments,
     "expires_at": arrays.moments,
     "reference_id": arrays.texts,
-    "target": arrays.texts,
-    "payload": arrays.texts,
-    "metadata": arrays.texts,
+    "target": arrays.json_texts,
+    "payload": arrays.json_texts,
+    "metadata": arrays.json_texts,
 }
 
 

@@ -99,8 +99,8 @@ SELECT next_run_at FROM jobs WHERE next_run_at IS NOT NULL ORDER BY next_run_at 
 -- An attempt that completes is kept in the job's own row, where nothing can follow it; any other is a row of executions.
 WITH ended AS (
     SELECT * FROM unnest(
-        %(merchant_id)s::uuid[], %(job_id)s::uuid[], %(attempt)s::int[], %(status)s::job_status[],
-        %(outcome)s::attempt_outcome[], %(next_run_at)s::timestamptz[], %(retries)s::smallint[],
+        %(merchant_id)s::uuid[], %(job_id)s::uuid[], %(attempt)s::int[], %(status)s::text[]::job_status[],
+        %(outcome)s::text[]::attempt_outcome[], %(next_run_at)s::timestamptz[], %(retries)s::smallint[],
         %(rescues)s::smallint[], %(polls)s::int[], %(started_at)s::timestamptz[], %(finished_at)s::timestamptz[],
         %(http_status)s::smallint[], %(error)s::text[], %(response)s::text[]
     ) AS ended (

@@ -53,7 +53,7 @@ SELECT id, %(merchant_id)s, template_id, nominal_at, schedule_type, 'pending', p
     interval_seconds, timeout_seconds, retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at,
     greatest(scheduled_at, %(now)s), expires_at, %(now)s, %(now)s, reference_id, target, payload, metadata
 FROM unnest(
-    %(id)s::uuid[], %(template_id)s::uuid[], %(nominal_at)s::timestamptz[], %(schedule_type)s::schedule_type[],
+    %(id)s::uuid[], %(template_id)s::uuid[], %(nominal_at)s::timestamptz[], %(schedule_type)s::text[]::schedule_type[],
     %(priority)s::smallint[], %(max_retries)s::smallint[], %(max_attempts)s::integer[],
     %(interval_seconds)s::integer[], %(timeout_seconds)s::smallint[], %(retry_initial_seconds)s::float8[],
     %(retry_max_seconds)s::float8[], %(retry_multiplier)s::float8[], %(scheduled_at)s::timestamptz[],
