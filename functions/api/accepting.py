@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
@@ -21,22 +20,26 @@ from scheduler_core.domain.targets import arn_allowed
 from scheduler_core.storage import merchants
 
 _TYPES: Final = {kind.value: kind for kind in ScheduleType}
+_STANDS_ALONE: Final = frozenset(
+    {"target", "payload", "priority", "max_retries", "timeout_seconds", "metadata", "scheduled_at", "reference_id"}
+)
+"""Fields that are right whatever the others say."""
 _ESCAPED_NUL: Final = b"\\u0000"
 
 
 def new_ids(now: datetime, count: int, entropy: bytes) -> list[UUID]:
     """`count` ids made at `now`, ascending, from `ENTROPY_BYTES` random bytes for each."""
-    made = [uuid7(now, entropy[at : at + ENTROPY_BYTES]) for at in range(0, count * ENTROPY_BYTES, ENTROPY_BYTES)]
-    made.sort(key=attrgetter("int"))
-    return made
+    chances = sorted(entropy[at : at + ENTROPY_BYTES] for at in range(0, count * ENTROPY_BYTES, ENTROPY_BYTES))
+    return [uuid7(now, chance) for chance in chances]
 
 
 def new_job(body: JobCreate, job_id: UUID, merchant_id: UUID, now: datetime) -> NewJob:
     """The job that `body` asks for at `now`. Raises InvalidRequestError, BodyTooLargeError."""
     scheduled_at = _scheduled_at(body, now)
-    faults = [*_faults(body, max(scheduled_at, now))]
-    if faults:
-        raise InvalidRequestError(*faults)
+    if not body.model_fields_set <= _STANDS_ALONE:
+        faults = [*_faults(body, max(scheduled_at, now))]
+        if faults:
+            raise InvalidRequestError(*faults)
     return NewJob(
         id=job_id,
         merchant_id=merchant_id,

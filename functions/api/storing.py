@@ -19,6 +19,8 @@ from scheduler_core.storage import idempotency, jobs
 from scheduler_core.storage.idempotency import Answer
 
 MOST_LOGGED: Final = 20
+INSERTED_AT_ONCE: Final = 250
+"""How many jobs one statement stores: PostgreSQL is at it while the next one is put together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +52,19 @@ def store(caller: Caller, new: Sequence[NewJob], answer: Answer, only: Once | No
             )
             if first is not None:
                 return _answered(first, Idempotent_Replayed="true")
-        if new:
-            jobs.insert(connection, caller.merchant_id, new, now)
+        for start in range(0, len(new), INSERTED_AT_ONCE):
+            jobs.insert(connection, caller.merchant_id, new[start : start + INSERTED_AT_ONCE], now)
         if only is not None:
             idempotency.keep(connection, caller.merchant_id, key=only.key, answer=answer)
-    announce(new, now)
+        hints = [Hint(job.merchant_id, job.id, max(job.scheduled_at, now), job.priority) for job in new]
+    if new:
+        announce(new, hints, now)
     return _answered(answer)
 
 
-def announce(new: Sequence[NewJob], now: datetime) -> None:
+def announce(new: Sequence[NewJob], hints: Sequence[Hint], now: datetime) -> None:
     """Tell the ready queue, and the log where single jobs are logged, of jobs that are committed."""
-    if not new:
-        return
-    wiring.announcer().announce(
-        now, [Hint(job.merchant_id, job.id, max(job.scheduled_at, now), job.priority) for job in new]
-    )
+    wiring.announcer().announce(now, hints)
     if wiring.settings().job_events:
         for job in new[:MOST_LOGGED]:
             log_event(
