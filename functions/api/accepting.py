@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
@@ -29,8 +30,9 @@ _ESCAPED_NUL: Final = b"\\u0000"
 
 def new_ids(now: datetime, count: int, entropy: bytes) -> list[UUID]:
     """`count` ids made at `now`, ascending, from `ENTROPY_BYTES` random bytes for each."""
-    chances = sorted(entropy[at : at + ENTROPY_BYTES] for at in range(0, count * ENTROPY_BYTES, ENTROPY_BYTES))
-    return [uuid7(now, chance) for chance in chances]
+    made = [uuid7(now, entropy[at : at + ENTROPY_BYTES]) for at in range(0, count * ENTROPY_BYTES, ENTROPY_BYTES)]
+    made.sort(key=attrgetter("int"))
+    return made
 
 
 def new_job(body: JobCreate, job_id: UUID, merchant_id: UUID, now: datetime) -> NewJob:

@@ -32,7 +32,7 @@ def _executors_leave_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_drain_ends_every_job_and_says_what_it_wrote(place: Site) -> None:
     figures = Ours(place).drain(300, 2)
     assert figures["per_second"] > 0
-    assert figures["row_versions_per_job"] >= 3, "the claim, the end, the attempt"
+    assert 2 <= figures["row_versions_per_job"] < 2.5, "the claim, the end with the attempt, a little for each batch"
     assert figures["wal_bytes_per_job"] > 0
 
 

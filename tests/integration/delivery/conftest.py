@@ -189,6 +189,7 @@ def job_for(target: dict[str, Any] | str, **fields: Any) -> ClaimedJob:
         "id": uuid7(now, os.urandom(10)),
         "merchant_id": MERCHANT,
         "attempt": 1,
+        "lease_id": 1,
         "due_at": now - timedelta(milliseconds=1),
         "retries": 0,
         "rescues": 0,
