@@ -24,7 +24,7 @@ help: ## This list
 	@echo 'make cost-docs        renew the outputs in docs/cost.md'
 	@echo 'make build            layer and functions for Lambda, without a container; option: ARCH=x86_64 (default arm64)'
 	@echo 'make size             how large layer and functions are, and what takes their import'
-	@echo 'make bench            measure everything beside limits and peers, about 35 minutes, into docs/benchmarks.md'
+	@echo 'make bench            measure everything beside limits and peers, about 40 minutes, into docs/benchmarks.md'
 	@echo 'make bench-quick      the same in short, only we and the limits; fails when a ratio to a limit has collapsed'
 	@echo 'make bench-cold       cold starts under the runtime interface emulator, beside what they cannot do without'
 	@echo 'make engine           make sure that a Docker engine and docker compose answer'

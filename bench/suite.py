@@ -35,7 +35,7 @@ class Scope:
     drain_jobs: int = 60_000
     deliver_jobs: int = 40_000
     enqueue_jobs: int = 20_000
-    paces: Sequence[tuple[float, int]] = ((50.0, 600), (500.0, 5_000), (2_000.0, 20_000))
+    paces: Sequence[tuple[float, int]] = ((50.0, 1_000), (500.0, 10_000), (2_000.0, 20_000))
     """Jobs per second, and how many of them. The last is beyond most peers: only we run it."""
     pending: Sequence[int] = (100_000, 1_000_000, 5_000_000)
     fairness_jobs: int = 100_000

@@ -123,7 +123,7 @@ def everything(
     results: Keep = RESULTS,
     write_report: Annotated[bool, typer.Option("--report", help="Then write docs/benchmarks.md.")] = False,
 ) -> None:
-    """Every workload beside every peer, about 35 minutes; installs the peers in `.tools/peers` first."""
+    """Every workload beside every peer, about 40 minutes; installs the peers in `.tools/peers` first."""
     from bench.bounds import broken
 
     scope: dict[str, Any] = {"rounds": rounds}

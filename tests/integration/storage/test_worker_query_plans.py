@@ -127,6 +127,26 @@ def test_a_claim_finds_its_jobs_by_key_in_their_own_weeks(
 
 
 @pytest.mark.parametrize("generic", [False, True])
+def test_no_statistics_can_make_a_claim_search_the_due_index(
+    stored: tuple[psycopg.Connection[Any], UUID], generic: bool
+) -> None:
+    """A skip scan would search it once for each time that is due. Not even without the key is it of use."""
+    connection, merchant = stored
+    connection.execute("ALTER TABLE jobs DROP CONSTRAINT jobs_pkey")
+    parameters = {
+        "merchant_ids": [merchant],
+        "job_ids": a_batch(connection, "pending", 1),
+        "claimable": ["pending", "retrying"],
+        "due_before": NOW,
+        "lease_id": 77,
+        "lease_expires_at": NOW,
+        "now": NOW,
+    }
+    found = explain(connection, "claims", "claim_jobs", parameters, generic=generic)
+    assert not [node for node in found if "next_run_at" in node.get("Index Cond", "")]
+
+
+@pytest.mark.parametrize("generic", [False, True])
 def test_a_record_finds_its_jobs_by_key_in_their_own_weeks(
     stored: tuple[psycopg.Connection[Any], UUID], generic: bool
 ) -> None:
