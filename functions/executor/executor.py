@@ -260,7 +260,7 @@ class Executor:
             elif entry is None:
                 ended.append((job, _without_delivery(now, Verdict.PERMANENT, "its merchant is gone")))
             else:
-                parcels.append(Parcel(job, entry.signers, entry.terms.allowed_target_arns))
+                parcels.append(Parcel(job, entry.signers, entry.terms.allowed_target_arns, entry.terms.limits.weight))
         return parcels, ended
 
     def _give_unclaimed_back(self, popped: Popped, claimed: list[ClaimedJob]) -> None:
