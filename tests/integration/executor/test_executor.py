@@ -18,7 +18,17 @@ from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.observability.log import logger
 from scheduler_core.security.signing import merchant_secret, shown_secret
-from tests.builders import ended_attempts, job_row, lease_expiry, new_id, rows, seconds, store_jobs, store_merchant
+from tests.builders import (
+    ended_attempts,
+    http_target,
+    job_row,
+    lease_expiry,
+    new_id,
+    rows,
+    seconds,
+    store_jobs,
+    store_merchant,
+)
 from tests.conftest import BreakablePostgres
 from tests.integration.executor.conftest import Scene
 
@@ -245,6 +255,23 @@ def test_a_slow_merchant_does_not_stop_another(scene: Scene) -> None:
     executor.join()
     [arrived] = [request.at for request in scene.receiver.deliveries() if request.webhook_id == str(job)]
     assert arrived - posted_at < seconds(1.5)
+
+
+def test_a_newcomers_job_goes_before_the_batch_that_was_popped_beside_it(scene: Scene) -> None:
+    [first] = scene.jobs()
+    executor = scene.invoke_beside(reason="stay", seconds=8)
+    scene.receiver.wait_for(1)
+    due = utc_now()
+    target = http_target(scene.receiver.url + "/ok")
+    newcomer = store_merchant(scene.database_url)
+    [job] = store_jobs(scene.database_url, newcomer, now=due, target=target, next_run_at=due)
+    many = store_jobs(scene.database_url, scene.merchant, 999, now=due, target=target, next_run_at=due)
+    scene.queue.announce(due, [*(Hint(scene.merchant, each, due, 0) for each in many), Hint(newcomer, job, due, 0)])
+    scene.receiver.wait_for(1_001, 30)
+    executor.join()
+    order = [request.webhook_id for request in scene.receiver.deliveries()]
+    assert order[0] == str(first)
+    assert order.index(str(job)) < 100
 
 
 @pytest.mark.parametrize("most", [1, 3])
