@@ -178,14 +178,14 @@ class Executor:
         if popped.unknown_merchants:
             self._queue.set_terms(self._book.look_up(now, popped.unknown_merchants))
             # Claimed by themselves and before the others' batch: they have been passed over once.
-            self._take(now, self._pop(now, beside=popped.hints), report)
+            self._take(self._pop(self._clock(), beside=popped.hints), report)
         if popped.must_rebuild:
             self._end_refilling()
             self._refiller.from_the_start(now)
         elif popped.has_more and popped.ready < self._batch * REFILL_BATCHES:
             self._refill_further(now)
         if popped.hints:
-            self._take(now, popped, report)
+            self._take(popped, report)
             return False
         if popped.unknown_merchants or popped.must_rebuild:
             return False
@@ -203,11 +203,12 @@ class Executor:
                 break
         return self._roster.room() >= 1
 
-    def _take(self, now: datetime, popped: Popped, report: Report) -> None:
+    def _take(self, popped: Popped, report: Report) -> None:
         if popped.hints:
             self._before_claim()
             report.popped += len(popped.hints)
-            report.claimed += self._claim(now, popped)
+            # By the clock after the pop: what was announced meanwhile is due, and a claim that refuses it loses it.
+            report.claimed += self._claim(self._clock(), popped)
             self._worked_at = monotonic()
 
     def _refill_further(self, now: datetime) -> None:

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook
 
 from dev.redis import RedisServer
 from executor import handler
+from executor.merchant_book import MerchantBook
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.observability.log import logger
@@ -272,6 +273,29 @@ def test_a_newcomers_job_goes_before_the_batch_that_was_popped_beside_it(scene: 
     order = [request.webhook_id for request in scene.receiver.deliveries()]
     assert order[0] == str(first)
     assert order.index(str(job)) < 100
+
+
+def test_what_is_announced_while_a_newcomer_is_looked_up_is_claimed_too(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = MerchantBook.look_up
+
+    def slowly(book: MerchantBook, now: datetime, merchant_ids: list[UUID]) -> list[tuple[MerchantLimits, bool]]:
+        if not later:
+            time.sleep(0.2)
+            later.extend(scene.jobs())
+        return look_up(book, now, merchant_ids)
+
+    scene.jobs()
+    scene.invoke()  # fills the set: whatever is lost after this is not found again
+    later: list[UUID] = []
+    scene.merchant = store_merchant(scene.database_url)
+    monkeypatch.setattr(MerchantBook, "look_up", slowly)
+    [first] = scene.jobs()
+    scene.invoke()
+    came = [request.webhook_id for request in scene.receiver.deliveries()[1:]]
+    assert len(later) == 1
+    assert sorted(came) == sorted(str(job) for job in (first, *later))
 
 
 @pytest.mark.parametrize("most", [1, 3])
