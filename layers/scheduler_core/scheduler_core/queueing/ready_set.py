@@ -184,7 +184,8 @@ class ReadySet:
             pipe.zrem(f"{self._base}:popped_until", *tokens)
 
     def sleep(self, seconds: float) -> None:
-        """Wait up to `seconds` (at most 1), or until something is announced that is due earlier than all the rest.
+        """Wait up to `seconds` (at most 1), or until something is announced that is due earlier than all the rest,
+        or whose merchant had nothing ready.
 
         Listens on a subscription and times itself: Redis ends a blocking pop at its own next tick, up to 0.1 s late.
         """
