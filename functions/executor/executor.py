@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,12 +23,18 @@ from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import Popped, ReadySet
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.storage import claims
+from scheduler_core.storage.claims import HexHint
 from scheduler_core.storage.database import Database
 
 PAUSE_SECONDS = 0.2
 """How long to wait for a store that is away."""
-ROOM_SECONDS = 0.02
-"""How long to wait for room for a worthwhile batch before a small one is taken."""
+ROOM_SECONDS = 0.005
+"""How long to wait for room for a worthwhile batch between two looks for a newcomer, for whom a small one is taken."""
+ROOM_LOOKS = 8
+"""After so many looks, 40 ms in all, a small batch is taken anyhow."""
+WORTHWHILE_SHARE = 2 / 3
+"""The room that is worth a statement, as a share of all: less would make claims small, which cost PostgreSQL nearly as
+much as large ones; more would leave the courier without work while the next are claimed."""
 REFILL_BATCHES = 20
 """With fewer batches than this left, and more of them in PostgreSQL, the ready set is filled further."""
 REFILL_END_SECONDS = 5.0
@@ -92,7 +99,7 @@ class Executor:
         self._idle_seconds = idle_seconds
         self._jobs_per_executor = jobs_per_executor
         self._clock = clock
-        self._worthwhile = max(1, min(batch, roster.capacity // 2))
+        self._worthwhile = max(1, min(batch, int(roster.capacity * WORTHWHILE_SHARE)))
         self._refilling: threading.Thread | None = None
         self._done: list[str] = []
         self._worked_at = monotonic()
@@ -163,27 +170,46 @@ class Executor:
 
     def _turn(self, report: Report) -> bool:
         """One round; True: this executor has left."""
-        if not self._roster.wait_for_room(self._worthwhile, ROOM_SECONDS) and self._roster.room() < 1:
+        if not self._has_room():
             return False
         now = self._clock()
         popped = self._pop(now)
         self._sees_more = bool(popped.hints or popped.ready or popped.has_more or popped.look_again_seconds is not None)
         if popped.unknown_merchants:
             self._queue.set_terms(self._book.look_up(now, popped.unknown_merchants))
+            # Claimed by themselves and before the others' batch: they have been passed over once.
+            self._take(self._pop(self._clock(), beside=popped.hints), report)
         if popped.must_rebuild:
             self._end_refilling()
             self._refiller.from_the_start(now)
         elif popped.has_more and popped.ready < self._batch * REFILL_BATCHES:
             self._refill_further(now)
         if popped.hints:
-            self._before_claim()
-            report.popped += len(popped.hints)
-            report.claimed += self._claim(now, popped)
-            self._worked_at = monotonic()
+            self._take(popped, report)
             return False
         if popped.unknown_merchants or popped.must_rebuild:
             return False
         return self._rest(now, popped)
+
+    def _has_room(self) -> bool:
+        """Wait for room for a worthwhile batch; for a newcomer, or when that takes long, any room will do.
+
+        A newcomer is a merchant that had nothing ready until now.
+        """
+        for _ in range(ROOM_LOOKS):
+            if self._roster.wait_for_room(self._worthwhile, ROOM_SECONDS):
+                return True
+            if self._queue.newcomer_heard():
+                break
+        return self._roster.room() >= 1
+
+    def _take(self, popped: Popped, report: Report) -> None:
+        if popped.hints:
+            self._before_claim()
+            report.popped += len(popped.hints)
+            # By the clock after the pop: what was announced meanwhile is due, and a claim that refuses it loses it.
+            report.claimed += self._claim(self._clock(), popped)
+            self._worked_at = monotonic()
 
     def _refill_further(self, now: datetime) -> None:
         """In a thread of its own: what is in the set is delivered meanwhile."""
@@ -205,15 +231,16 @@ class Executor:
             self._refilling.join()
             self._refilling = None
 
-    def _pop(self, now: datetime) -> Popped:
+    def _pop(self, now: datetime, beside: Sequence[HexHint] = ()) -> Popped:
+        """A batch that fits in beside what is popped already and about to be claimed."""
         done, self._done = self._done, []
-        most_each, allowances = self._roster.allowances()
+        most_each, allowances = self._roster.allowances(Counter(UUID(hex=merchant) for merchant, _ in beside))
         try:
             return self._queue.pop(
                 now,
                 executor=self._name,
                 token=secrets.token_hex(8),
-                most=min(self._batch, self._roster.room()),
+                most=max(0, min(self._batch, self._roster.room() - len(beside))),
                 lead=self._lead,
                 hold=self._lease,
                 done=done,
@@ -260,7 +287,7 @@ class Executor:
             elif entry is None:
                 ended.append((job, _without_delivery(now, Verdict.PERMANENT, "its merchant is gone")))
             else:
-                parcels.append(Parcel(job, entry.signers, entry.terms.allowed_target_arns))
+                parcels.append(Parcel(job, entry.signers, entry.terms.allowed_target_arns, entry.terms.limits.weight))
         return parcels, ended
 
     def _give_unclaimed_back(self, popped: Popped, claimed: list[ClaimedJob]) -> None:

@@ -26,7 +26,8 @@ RETRY_SECONDS = 0.2
 BUSY_RESULTS = 16
 """Whoever writes at least so many at once is busy, and waits for more before the next statement: a small one costs
 PostgreSQL nearly as much as a large one."""
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.02
+"""How long: some hundred results of a busy courier, which hands them over a few dozen at a time."""
 
 
 class Recorder:

@@ -90,11 +90,14 @@ class Roster:
         """How many more jobs may come on board."""
         return self.capacity - len(self._under_way) if len(self._ended) < self._most_unrecorded else 0
 
-    def allowances(self) -> tuple[int, dict[UUID, int]]:
-        """How many more jobs any merchant may get, and how many those may that have some under way already."""
+    def allowances(self, coming: Counter[UUID]) -> tuple[int, dict[UUID, int]]:
+        """How many more jobs any merchant may get, and how many those may that have some under way already.
+
+        So many of each merchant are `coming` on board in any case.
+        """
         with self._changed:
-            room = self.room()
-            return allowance(0, room), {merchant: allowance(held, room) for merchant, held in self._of_merchant.items()}
+            room, held = max(0, self.room() - coming.total()), self._of_merchant + coming
+            return allowance(0, room), {merchant: allowance(count, room) for merchant, count in held.items()}
 
     def wait_for_room(self, least: int, seconds: float) -> bool:
         """Wait until there is room for `least` jobs, at most `seconds`; answers whether there is."""

@@ -6,6 +6,7 @@ import os
 import statistics
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -54,6 +55,40 @@ def test_what_is_due_first_is_sent_first(
     send(courier, late, early)
     inbox.wait_for(2)
     assert [job.id for job, _ in inbox.deliveries] == [early.id, late.id]
+
+
+def test_a_single_job_does_not_wait_behind_another_merchants_batch(
+    start_courier: Callable[..., Courier], receiver: Receiver, inbox: Inbox
+) -> None:
+    courier = start_courier(max_in_flight=1)
+    single = http_job(receiver.url(), merchant_id=OTHER)
+    send(courier, *(http_job(receiver.url()) for _ in range(100)))
+    receiver.wait_for(1)
+    send(courier, single)
+    inbox.wait_for(101)
+    order = [job.id for job, _ in inbox.deliveries]
+    assert order.index(single.id) < 60
+
+
+def test_merchants_are_sent_by_weight(start_courier: Callable[..., Courier], receiver: Receiver, inbox: Inbox) -> None:
+    courier = start_courier(max_in_flight=1)
+    heavy = [Parcel(http_job(receiver.url(), merchant_id=OTHER), weight=3) for _ in range(60)]
+    light = [Parcel(http_job(receiver.url())) for _ in range(60)]
+    courier.submit([*light, *heavy])
+    inbox.wait_for(120)
+    first = Counter(job.merchant_id for job, _ in inbox.deliveries[:40])
+    assert first[OTHER] == 30
+
+
+def test_a_batch_is_started_beside_what_goes_on(
+    start_courier: Callable[..., Courier], receiver: Receiver, inbox: Inbox
+) -> None:
+    """More than a turn starts, none of them twice, and all at once where there is room."""
+    courier = start_courier(max_in_flight=300)
+    jobs = [http_job(receiver.url()) for _ in range(250)]
+    send(courier, *jobs)
+    inbox.wait_for(250)
+    assert Counter(job.id for job, _ in inbox.deliveries) == Counter(job.id for job in jobs)
 
 
 def test_no_more_are_sent_at_once_than_allowed(

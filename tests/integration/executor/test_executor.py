@@ -14,11 +14,22 @@ from standardwebhooks import Webhook
 
 from dev.redis import RedisServer
 from executor import handler
+from executor.merchant_book import MerchantBook
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.observability.log import logger
 from scheduler_core.security.signing import merchant_secret, shown_secret
-from tests.builders import ended_attempts, job_row, lease_expiry, new_id, rows, seconds, store_jobs, store_merchant
+from tests.builders import (
+    ended_attempts,
+    http_target,
+    job_row,
+    lease_expiry,
+    new_id,
+    rows,
+    seconds,
+    store_jobs,
+    store_merchant,
+)
 from tests.conftest import BreakablePostgres
 from tests.integration.executor.conftest import Scene
 
@@ -245,6 +256,46 @@ def test_a_slow_merchant_does_not_stop_another(scene: Scene) -> None:
     executor.join()
     [arrived] = [request.at for request in scene.receiver.deliveries() if request.webhook_id == str(job)]
     assert arrived - posted_at < seconds(1.5)
+
+
+def test_a_newcomers_job_goes_before_the_batch_that_was_popped_beside_it(scene: Scene) -> None:
+    [first] = scene.jobs()
+    executor = scene.invoke_beside(reason="stay", seconds=8)
+    scene.receiver.wait_for(1)
+    due = utc_now()
+    target = http_target(scene.receiver.url + "/ok")
+    newcomer = store_merchant(scene.database_url)
+    [job] = store_jobs(scene.database_url, newcomer, now=due, target=target, next_run_at=due)
+    many = store_jobs(scene.database_url, scene.merchant, 999, now=due, target=target, next_run_at=due)
+    scene.queue.announce(due, [*(Hint(scene.merchant, each, due, 0) for each in many), Hint(newcomer, job, due, 0)])
+    scene.receiver.wait_for(1_001, 30)
+    executor.join()
+    order = [request.webhook_id for request in scene.receiver.deliveries()]
+    assert order[0] == str(first)
+    assert order.index(str(job)) < 100
+
+
+def test_what_is_announced_while_a_newcomer_is_looked_up_is_claimed_too(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = MerchantBook.look_up
+
+    def slowly(book: MerchantBook, now: datetime, merchant_ids: list[UUID]) -> list[tuple[MerchantLimits, bool]]:
+        if not later:
+            time.sleep(0.2)
+            later.extend(scene.jobs())
+        return look_up(book, now, merchant_ids)
+
+    scene.jobs()
+    scene.invoke()  # fills the set: whatever is lost after this is not found again
+    later: list[UUID] = []
+    scene.merchant = store_merchant(scene.database_url)
+    monkeypatch.setattr(MerchantBook, "look_up", slowly)
+    [first] = scene.jobs()
+    scene.invoke()
+    came = [request.webhook_id for request in scene.receiver.deliveries()[1:]]
+    assert len(later) == 1
+    assert sorted(came) == sorted(str(job) for job in (first, *later))
 
 
 @pytest.mark.parametrize("most", [1, 3])

@@ -190,6 +190,27 @@ def test_a_sleeper_is_woken_by_something_earlier_and_by_nothing_later(queue: Rea
         assert least <= monotonic() - started < most
 
 
+def test_a_newcomer_is_heard_of_and_whoever_has_something_ready_is_none(queue: ReadySet) -> None:
+    large, small = a_merchant(queue), a_merchant(queue)
+    pop(queue)
+    queue.sleep(0.01)  # from now on it listens
+    queue.sleep(0.01)
+    assert not queue.newcomer_heard()
+    queue.announce(NOW, hints(large, [new_id() for _ in range(3)]))
+    queue.announce(NOW, hints(large, [new_id()]))
+    assert queue.newcomer_heard()
+    queue.announce(NOW, hints(large, [new_id()]))
+    assert not queue.newcomer_heard()
+    queue.announce(NOW, [*hints(large, [new_id()]), *hints(small, [new_id()])])
+    queue.announce(NOW, hints(large, [new_id()]))
+    assert queue.newcomer_heard()
+    pop(queue)
+    queue.announce(NOW, hints(small, [new_id()], due_at=NOW + seconds(1)))
+    assert not queue.newcomer_heard()
+    queue.announce(NOW, hints(small, [new_id()]))
+    assert queue.newcomer_heard()
+
+
 def test_a_sleep_ends_on_time(queue: ReadySet) -> None:
     queue.sleep(0.01)
     queue.sleep(0.01)

@@ -1,5 +1,6 @@
 """Who is on board, and when a lease may be ended: never while one of its jobs may run."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from hypothesis import settings
@@ -7,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from executor.roster import Roster
+from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import ClaimedJob
 from scheduler_core.storage.claims import AttemptKey
-from tests.builders import claimed_job
+from tests.builders import claimed_job, new_id
 
 
 def keys(jobs: Iterable[ClaimedJob]) -> list[AttemptKey]:
@@ -101,3 +103,13 @@ class Board(RuleBasedStateMachine):
 
 TestBoard = Board.TestCase
 TestBoard.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_what_is_coming_counts_as_held() -> None:
+    roster, large, small = Roster(768, 2_000), new_id(), new_id()
+    roster.add(1, [claimed_job(merchant_id=large) for _ in range(100)])
+    before, _ = roster.allowances(Counter())
+    after, of_each = roster.allowances(Counter({large: 476, small: 1}))
+    assert before == allowance(0, 668)
+    assert after == allowance(0, 191)
+    assert of_each == {large: 0, small: allowance(1, 191)}

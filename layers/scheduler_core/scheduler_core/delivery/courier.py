@@ -15,6 +15,7 @@ from datetime import datetime
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import UUID
 
 import pycurl
 
@@ -24,6 +25,7 @@ from scheduler_core.delivery.line import Line, LineOptions, system_ca_bundle
 from scheduler_core.delivery.parcels import AttemptKey, Delivery, OnResults, Parcel
 from scheduler_core.delivery.sockets import Sockets
 from scheduler_core.domain.addresses import Network
+from scheduler_core.domain.fairness import Turns
 from scheduler_core.domain.jobs import ClaimedJob
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict
 from scheduler_core.domain.targets import AwsTarget, arn_allowed
@@ -38,6 +40,8 @@ _LOOK_UP_SECONDS: Final = 0.2
 _MOST_FINISHED: Final = 100_000
 _STARTS_PER_READING: Final = 16
 """How many deliveries are started between two looks at the clock: about half a millisecond's worth."""
+_READINGS_PER_TURN: Final = 4
+"""A turn starts no more than 64, some 5 ms' worth: a merchant's job that comes now waits no longer for its own turn."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +50,8 @@ class Courier:
     """Takes parcels, sends each at its `due_at` (never before), and hands results back in lists.
 
     `on_results` is called from the courier's thread, once per turn of its loop; what it raises is logged and dropped.
-    `max_in_flight` bounds the deliveries under way at once; what is submitted beyond waits its turn.
+    `max_in_flight` bounds the deliveries under way at once. What is due and waits to be sent is taken from merchants in
+    turn, by weight: a single job never stands behind another merchant's batch.
     `ca_bundle`: a file of certificate authorities, by default the system's. `pins`: `host:port:address`, looked at
     before DNS; the addresses are judged all the same. All methods are safe to call from any thread.
     """
@@ -86,7 +91,7 @@ class Courier:
         self._desk: AwsDesk | None = None
         self._held: list[tuple[datetime, int, Parcel]] = []
         self._order = count()
-        self._ready: deque[Parcel] = deque()
+        self._ready: Turns[UUID, Parcel] = Turns()
         self._results: list[Delivery] = []
         self._leave_at: float | None = None
         self._left: list[ClaimedJob] = []
@@ -171,6 +176,8 @@ class Courier:
         if self._results or self._mail:
             return 0.0
         wait = _LONGEST_WAIT_SECONDS if timeout_ms < 0 else timeout_ms / 1_000
+        if self._ready and self._room() > 0:
+            return 0.0
         if self._held:
             wait = min(wait, (self._held[0][0] - self._clock()).total_seconds())
         if self._leave_at is not None:
@@ -194,22 +201,29 @@ class Courier:
         now = self._clock()
         for parcel in parcels:
             if parcel.job.due_at <= now:
-                self._ready.append(parcel)
+                self._line_up(parcel)
             else:
                 heappush(self._held, (parcel.job.due_at, next(self._order), parcel))
+
+    def _line_up(self, parcel: Parcel) -> None:
+        self._ready.add(parcel.job.merchant_id, parcel, weight=parcel.weight)
+
+    def _room(self) -> int:
+        return self._most - (len(self._lines) - len(self._idle) + len(self._at_aws))
 
     def _start_due(self) -> None:
         held, ready = self._held, self._ready
         if held:
             now = self._clock()
             while held and held[0][0] <= now:
-                ready.append(heappop(held)[2])
-        room = self._most - (len(self._lines) - len(self._idle) + len(self._at_aws)) if ready else 0
-        while ready and room > 0:
+                self._line_up(heappop(held)[2])
+        for _ in range(_READINGS_PER_TURN):
+            count = min(_STARTS_PER_READING, len(ready), self._room()) if ready else 0
+            if count <= 0:
+                return
             now = self._clock()
-            for _ in range(min(_STARTS_PER_READING, len(ready), room)):
-                self._start(ready.popleft(), now)
-            room = self._most - (len(self._lines) - len(self._idle) + len(self._at_aws))
+            for _ in range(count):
+                self._start(ready.take(), now)
 
     def _start(self, parcel: Parcel, now: datetime) -> None:
         job = parcel.job
@@ -274,10 +288,10 @@ class Courier:
             _log.exception("%d results were not taken", len(results))
 
     def _drop(self, unwanted: Callable[[ClaimedJob], bool]) -> list[ClaimedJob]:
-        dropped = [parcel.job for parcel in self._ready if unwanted(parcel.job)]
+        dropped = [parcel.job for parcel in self._ready.remove(lambda parcel: unwanted(parcel.job))]
+        waiting = len(dropped)
         dropped += [entry[2].job for entry in self._held if unwanted(entry[2].job)]
-        if dropped:
-            self._ready = deque(parcel for parcel in self._ready if not unwanted(parcel.job))
+        if len(dropped) > waiting:
             self._held = [entry for entry in self._held if not unwanted(entry[2].job)]
             heapify(self._held)
         for line in self._lines:

@@ -24,6 +24,8 @@ class Parcel(NamedTuple):
     """The current secret first, after a rotation the previous one too; empty: unsigned."""
     allowed_arns: tuple[str, ...] = ()
     """The patterns of the AWS resources that the merchant may name; none by default."""
+    weight: int = 1
+    """How many of the merchant's parcels are sent for one of a merchant with weight 1, where both have some waiting."""
 
 
 AttemptKey = tuple[UUID, int]

@@ -32,6 +32,7 @@ TICK_KNOWN_SECONDS = TICK.total_seconds() + 5.0
 """How long a tick promises another: one that is later than that has stopped, for all we know."""
 _JOB_HEX = slice(32, 64)
 _UNABLE = ("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN")
+_NEWCOMER = b"newcomer"
 _SCRIPTS = ("announce", "pop", "arrive", "leave", "depth")
 _LINGER_MS = LINGER // timedelta(milliseconds=1)
 
@@ -183,19 +184,21 @@ class ReadySet:
             pipe.zrem(f"{self._base}:popped_until", *tokens)
 
     def sleep(self, seconds: float) -> None:
-        """Wait up to `seconds` (at most 1), or until something is announced that is due earlier than all the rest.
+        """Wait up to `seconds` (at most 1), or until something is announced that is due earlier than all the rest,
+        or whose merchant had nothing ready.
 
         Listens on a subscription and times itself: Redis ends a blocking pop at its own next tick, up to 0.1 s late.
         """
-        with self._translated():
-            try:
-                if self._ears is None:
-                    self._ears = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
-                    self._ears.subscribe(f"{self._base}:wake")
-                self._ears.get_message(timeout=min(seconds, 1.0))
-            except (redis.ConnectionError, redis.TimeoutError):
-                self._ears = None
-                raise
+        with self._heard() as ears:
+            ears.get_message(timeout=min(seconds, 1.0))
+
+    def newcomer_heard(self) -> bool:
+        """Whether a merchant that had nothing ready got something since the last look or sleep. Does not wait."""
+        heard = False
+        with self._heard() as ears:
+            while (message := ears.get_message(timeout=0)) is not None:
+                heard |= message["data"] == _NEWCOMER
+        return heard
 
     def arrive(self, now: datetime, *, executor: str, jobs_per_executor: int, ticked: bool) -> Arrival:
         """Whether an executor that was just invoked has work; if so it counts as awake from now on, as after a pop.
@@ -372,6 +375,19 @@ class ReadySet:
             if str(error).startswith(_UNABLE):
                 raise QueueUnavailableError(str(error)) from error
             raise
+
+    @contextmanager
+    def _heard(self) -> Iterator[PubSub]:
+        """The subscription to wakes, made at first use."""
+        with self._translated():
+            try:
+                if self._ears is None:
+                    self._ears = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
+                    self._ears.subscribe(f"{self._base}:wake")
+                yield self._ears
+            except (redis.ConnectionError, redis.TimeoutError):
+                self._ears = None
+                raise
 
     def _renew(self) -> None:
         """Make a new client at the next use if there is a newer secret. This call is lost: Redis is a cache."""

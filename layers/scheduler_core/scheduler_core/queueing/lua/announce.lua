@@ -5,9 +5,9 @@ local now, most = tonumber(ARGV[1]), tonumber(ARGV[2])
 local size = redis.call('ZCARD', DUE) + tonumber(redis.call('GET', COUNT) or 0)
 local head = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
 head = head and tonumber(head)
-local earliest, left_out, ready, later = nil, 0, {}, {}
+local earliest, left_out, ready, later, has_newcomer = nil, 0, {}, {}, false
 local function add_all()
-  make_ready(ready)
+  has_newcomer = make_ready(ready) or has_newcomer
   for i = 1, #later, WORDS do
     size = size + redis.call('ZADD', DUE, unpack(later, i, math.min(i + WORDS - 1, #later)))
   end
@@ -35,5 +35,9 @@ local awake = redis.call('ZCOUNT', EXECUTORS, now, '+inf')
 if awake == 0 then
   return {redis.call('SET', WAKING, '1', 'NX', 'PX', 2000) and 1 or 0, left_out}
 end
-if not head or earliest < head then redis.call('PUBLISH', WAKE, earliest) end
+if has_newcomer then
+  redis.call('PUBLISH', WAKE, 'newcomer')
+elseif not head or earliest < head then
+  redis.call('PUBLISH', WAKE, earliest)
+end
 return {0, left_out}

@@ -10,9 +10,10 @@ local PRIORITY_STEP = 4398046511104 -- 2^42: above every due time in millisecond
 local WORDS = 4000
 
 -- Puts members into their merchants' queues; `given` is {member, due_ms, member, due_ms, ...}. A call for each merchant
--- and not for each member, but with no more words than Lua's stack has room for.
+-- and not for each member, but with no more words than Lua's stack has room for. Answers whether a merchant is among
+-- them that had nothing ready.
 local function make_ready(given)
-  local order, entries_of, vtime, total = {}, {}, nil, 0
+  local order, entries_of, vtime, total, newcomers = {}, {}, nil, 0, 0
   for i = 1, #given, 2 do
     local member = given[i]
     local merchant = string.sub(member, 1, 32)
@@ -32,11 +33,12 @@ local function make_ready(given)
     end
     if added > 0 then
       vtime = vtime or redis.call('GET', VTIME) or 0
-      redis.call('ZADD', RING, 'NX', vtime, merchant)
+      newcomers = newcomers + redis.call('ZADD', RING, 'NX', vtime, merchant)
       total = total + added
     end
   end
   if total > 0 then redis.call('INCRBY', COUNT, total) end
+  return newcomers > 0
 end
 
 -- Until when somebody must be awake for what falls due: then the executor of the next tick is at work. With no tick
