@@ -96,6 +96,13 @@ def test_a_key_is_visible_ascii(producer: Producer, key: str) -> None:
     assert (reply.status, reply.json["errors"][0]["parameter"]) == (422, "idempotency-key")
 
 
+@pytest.mark.parametrize("name", ["Idempotency-Key", "IDEMPOTENCY-KEY"])
+def test_the_headers_name_may_be_in_any_case(api: str, producer: Producer, name: str) -> None:
+    first = producer.post("/jobs", JOB, headers={name: "key, with a comma".replace(" ", "")})
+    again = producer.post("/jobs", JOB, headers={"idempotency-key": "key,withacomma"})
+    assert (again.text, count(api)) == (first.text, 1)
+
+
 class _Silent:
     """Announces nothing."""
 
