@@ -58,7 +58,7 @@ def store(caller: Caller, new: NewJob, answer: Answer, only: Once | None, now: d
                 return _answered(first, Idempotent_Replayed="true")
             jobs.insert(connection, caller.merchant_id, [new], now)
             idempotency.keep(connection, caller.merchant_id, key=only.key, answer=answer)
-    wiring.announcer().announce(now, [_hint(new, now)])
+    wiring.announcer().announce(now, [Hint(new.merchant_id, new.id, max(new.scheduled_at, now), new.priority)])
     _log_created([new])
     return _answered(answer)
 
@@ -75,7 +75,8 @@ def store_all(caller: Caller, batch: Batch, only: Once | None, now: datetime) ->
     def prepare() -> None:
         _ = batch.answer
         if new:
-            announcements.append(wiring.announcer().prepare(now, [_hint(job, now) for job in new]))
+            hints = [Hint(job.merchant_id, job.id, max(job.scheduled_at, now), job.priority) for job in new]
+            announcements.append(wiring.announcer().prepare(now, hints))
 
     with wiring.database().at_once_of_merchant(caller.merchant_id, meanwhile=prepare) as connection:
         first = None if only is None else _take(connection, caller, only, now)
@@ -94,10 +95,6 @@ def store_all(caller: Caller, batch: Batch, only: Once | None, now: datetime) ->
 
 def _take(connection: Connection[Any], caller: Caller, only: Once, now: datetime) -> Answer | None:
     return idempotency.take(connection, caller.merchant_id, key=only.key, request_sha256=only.request_sha256, now=now)
-
-
-def _hint(job: NewJob, now: datetime) -> Hint:
-    return Hint(job.merchant_id, job.id, max(job.scheduled_at, now), job.priority)
 
 
 def _log_created(new: Sequence[NewJob]) -> None:
