@@ -48,13 +48,12 @@ class _Admission(OpenAPIRequestValidationMiddleware):
         values: dict[str, Any] = {}
         errors: list[Any] = []
         for field in needed.header_params:
-            value = sent.get(field.alias)
-            if value is None:
-                value = next((sent[name] for name in sent if name.lower() == field.alias), None)
+            alias = field.alias
+            value = next((sent[name] for name in sent if name.lower() == alias), None)
             if value is None and not field.required:
                 values[field.name] = field.get_default()
             else:
-                values[field.name], found = field.validate(value, loc=("header", field.alias))
+                values[field.name], found = field.validate(value, loc=("header", alias))
                 errors += found or ()
         for field in needed.body_params:
             values[field.name], found = field.validate(self._get_body(app), loc=("body",))
@@ -98,23 +97,38 @@ class _Answer(ResponseBuilder[Any]):
 
 
 class Api(APIGatewayHttpResolver):
-    """Every request and every fault of it: the caller is in `context["caller"]`, faults become problems."""
+    """Every request and every fault of it: the caller is in `context["caller"]`, faults become problems.
+
+    Powertools finds the route and knows its parameters. Its stack of middlewares is left out: admission is the only
+    one, and what routes answer is text that is not to be validated once more.
+    """
 
     def __init__(self) -> None:
         super().__init__(enable_validation=True)
-        self._request_validation_middleware = _Admission()  # type: ignore[no-untyped-call] # Powertools
-        del self._response_validation_middleware  # every route answers text
+        self._admission = _Admission()  # type: ignore[no-untyped-call] # Powertools
         self._response_builder_class = _Answer
-        self.exception_handler(Exception)(problems.answer)
 
     def _handle_not_found(self, method: str, path: str) -> ResponseBuilder[Any]:  # noqa: ARG002 - Powertools' signature
         allowed = sorted({route.method for route in self.routes() if route.rule.match(path)})
         error = MethodNotAllowedError(allowed) if allowed else NotFoundError()
         return self._response_builder_class(response=problems.answer(error), serializer=self._serializer)
 
+    def _call_route(self, route: Route, route_arguments: dict[str, str]) -> ResponseBuilder[Any]:
+        self.context["_route_args"] = route_arguments
+        try:
+            response = self._admission.handler(self, _call)
+        except Exception as error:  # noqa: BLE001 - whatever it is becomes a problem
+            response = problems.answer(error)
+        return self._response_builder_class(response=response, serializer=self._serializer, route=route)
+
     def routes(self) -> list[Route]:
         """Every route there is."""
         return [*self._static_routes, *self._dynamic_routes]
+
+
+def _call(app: Any) -> Response[Any]:
+    response: Response[Any] = app.context["_route"].func(**app.context["_route_args"])
+    return response
 
 
 def _permission_of(route: Route) -> str:

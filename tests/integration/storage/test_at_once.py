@@ -99,7 +99,7 @@ def test_a_connection_that_is_lost_is_told_and_replaced(database: Database, data
 
 
 def test_what_is_done_meanwhile_is_no_promise(database: Database, database_url: str, mine: UUID) -> None:
-    """It is done once all is sent, whether or not PostgreSQL will commit."""
+    """It is done once all is sent, unless a fault has come back by then; PostgreSQL may still not commit."""
     done: list[str] = []
     with database.at_once_of_merchant(mine, meanwhile=lambda: done.append("good")) as connection:
         connection.execute(_KEEP, (mine, "a", NOW))
@@ -109,5 +109,5 @@ def test_what_is_done_meanwhile_is_no_promise(database: Database, database_url: 
         database.at_once_of_merchant(mine, meanwhile=lambda: done.append("bad")) as connection,
     ):
         connection.execute(_KEEP, (mine, None, NOW))
-    assert done == ["good", "bad"]
+    assert done in (["good"], ["good", "bad"])
     assert _kept(database_url) == ["a"]
