@@ -1,10 +1,9 @@
 """From a body to a job that can be stored: what pydantic cannot say about it, and whether its target is allowed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pydantic_core import to_json
@@ -14,7 +13,6 @@ from api.faults import BodyTooLargeError, Fault, InvalidRequestError
 from api.schemas.jobs import JobCreate, Retry
 from api.schemas.targets import AwsTarget, HttpTarget, target_text
 from scheduler_core.domain.errors import TargetRefusedError
-from scheduler_core.domain.ids import ENTROPY_BYTES, uuid7
 from scheduler_core.domain.jobs import MAX_PAYLOAD_BYTES, NewJob, RetryPolicy
 from scheduler_core.domain.lifecycle import ScheduleType
 from scheduler_core.domain.targets import arn_allowed
@@ -25,14 +23,12 @@ _STANDS_ALONE: Final = frozenset(
     {"target", "payload", "priority", "max_retries", "timeout_seconds", "metadata", "scheduled_at", "reference_id"}
 )
 """Fields that are right whatever the others say."""
-_ESCAPED_NUL: Final = b"\\u0000"
-
-
-def new_ids(now: datetime, count: int, entropy: bytes) -> list[UUID]:
-    """`count` ids made at `now`, ascending, from `ENTROPY_BYTES` random bytes for each."""
-    made = [uuid7(now, entropy[at : at + ENTROPY_BYTES]) for at in range(0, count * ENTROPY_BYTES, ENTROPY_BYTES)]
-    made.sort(key=attrgetter("int"))
-    return made
+_RETRY: Final = JobCreate.model_fields["retry"].default
+_POLICY: Final = RetryPolicy(
+    initial_seconds=_RETRY.initial_seconds, max_seconds=_RETRY.max_seconds, multiplier=_RETRY.multiplier
+)
+"""What nearly every job has: the default."""
+_ESCAPED_NUL: Final = "\\u0000"
 
 
 def new_job(body: JobCreate, job_id: UUID, merchant_id: UUID, now: datetime) -> NewJob:
@@ -50,7 +46,7 @@ def new_job(body: JobCreate, job_id: UUID, merchant_id: UUID, now: datetime) -> 
         expires_at=body.expires_at,
         priority=body.priority,
         max_retries=body.max_retries,
-        retry=retry_policy(body.retry),
+        retry=_POLICY if body.retry is _RETRY else retry_policy(body.retry),
         timeout_seconds=body.timeout_seconds,
         interval_seconds=body.interval_seconds,
         max_attempts=body.max_attempts,
@@ -105,9 +101,10 @@ def payload_text(payload: object) -> str | None:
     raw = to_json(payload)
     if len(raw) > MAX_PAYLOAD_BYTES:
         raise BodyTooLargeError(f"a payload has at most {MAX_PAYLOAD_BYTES} bytes")
-    if _ESCAPED_NUL in raw and _holds_nul(payload):
+    text = raw.decode()
+    if _ESCAPED_NUL in text and _holds_nul(payload):
         raise InvalidRequestError(Fault("should not contain the character NUL", pointer="/payload"))
-    return raw.decode()
+    return text
 
 
 def metadata_text(metadata: dict[str, str]) -> str:
@@ -123,26 +120,36 @@ def _holds_nul(value: object) -> bool:
     return isinstance(value, list) and any(_holds_nul(held) for held in value)
 
 
-def target_faults(merchant_id: UUID, targets: Sequence[HttpTarget | AwsTarget]) -> list[Fault | None]:
-    """For each target why it is not allowed, or None: a forbidden address, an ARN that is not the merchant's to use.
+class Rules(NamedTuple):
+    """What is known about targets: of URLs why each is refused, None where it is not; and which ARNs are allowed."""
+
+    urls: Mapping[str, TargetRefusedError | None]
+    arns: Sequence[str]
+
+    def fault(self, target: HttpTarget | AwsTarget) -> Fault | None:
+        """Why `target` is not allowed, or None: a forbidden address, an ARN that is not the merchant's to use."""
+        if isinstance(target, HttpTarget):
+            return _url_fault(self.urls[target.url])
+        return _arn_fault(target, self.arns)
+
+
+def rules_about(merchant_id: UUID, urls: Collection[str], *, has_arns: bool) -> Rules:
+    """The rules about these URLs, and about ARNs if there are any.
 
     Names are looked up side by side, in bounded time. Raises DatabaseUnavailableError.
     """
-    urls = [target.url for target in targets if isinstance(target, HttpTarget)]
-    refusals = iter(wiring.target_guard().check_urls(urls)) if urls else iter(())
-    patterns: list[str] = []
-    if len(urls) < len(targets):
+    refusals = wiring.target_guard().check_urls(urls) if urls else ()
+    patterns: Sequence[str] = ()
+    if has_arns:
         with wiring.database().of_merchant(merchant_id) as connection:
             patterns = merchants.target_arns_allowed(connection, merchant_id)
-    return [
-        _url_fault(next(refusals)) if isinstance(target, HttpTarget) else _arn_fault(target, patterns)
-        for target in targets
-    ]
+    return Rules(dict(zip(urls, refusals, strict=True)), patterns)
 
 
 def require_allowed(merchant_id: UUID, target: HttpTarget | AwsTarget) -> None:
-    """Raises InvalidRequestError where the target is not allowed."""
-    (fault,) = target_faults(merchant_id, [target])
+    """Raises InvalidRequestError where the target is not allowed, DatabaseUnavailableError."""
+    urls = [target.url] if isinstance(target, HttpTarget) else []
+    fault = rules_about(merchant_id, urls, has_arns=not urls).fault(target)
     if fault is not None:
         raise InvalidRequestError(fault)
 

@@ -83,8 +83,8 @@ def as_stored(new: NewJob, now: datetime) -> JobRow:
     """The row that a new job becomes, without reading it back."""
     return JobRow(
         id=new.id,
-        template_id=new.template_id,
-        nominal_at=new.nominal_at,
+        template_id=None,
+        nominal_at=None,
         schedule_type=new.schedule_type.value,
         status=JobStatus.PENDING.value,
         priority=new.priority,

@@ -11,6 +11,7 @@ from aws_lambda_powertools.event_handler import Response
 from scheduler_core.storage.jobs import ExecutionRow, JobRow
 
 _JSON: Final = "application/json"
+_WITHOUT_OFFSET: Final = len("2027-01-31T09:30:00.000000")
 
 
 def ok(body: str, status: int = 200, **headers: str) -> Response[str]:
@@ -20,7 +21,7 @@ def ok(body: str, status: int = 200, **headers: str) -> Response[str]:
 
 def moment(value: datetime | None) -> str:
     """`"2027-01-31T09:30:00.000000Z"` or `null`, as JSON; `value` is in UTC."""
-    return "null" if value is None else f'"{value.replace(tzinfo=None).isoformat(timespec="microseconds")}Z"'
+    return "null" if value is None else f'"{value.isoformat(timespec="microseconds")[:_WITHOUT_OFFSET]}Z"'
 
 
 def text(value: str | None) -> str:

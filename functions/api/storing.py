@@ -5,12 +5,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools.event_handler import Response
+from psycopg import Connection
 from pydantic import BaseModel
 
 from api import wiring
+from api.batching import Batch
 from api.callers import Caller
 from api.rendering import ok
 from scheduler_core.domain.jobs import Hint, NewJob
@@ -18,9 +20,10 @@ from scheduler_core.observability.log import log_event
 from scheduler_core.storage import idempotency, jobs
 from scheduler_core.storage.idempotency import Answer
 
+if TYPE_CHECKING:
+    from scheduler_core.queueing.ready_set import Announcement
+
 MOST_LOGGED: Final = 20
-INSERTED_AT_ONCE: Final = 250
-"""How many jobs one statement stores: PostgreSQL is at it while the next one is put together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,41 +43,72 @@ def once(key: str | None, route: str, request: Any) -> Once | None:
     return Once(key, hashlib.sha256(canonical.encode()).digest())
 
 
-def store(caller: Caller, new: Sequence[NewJob], answer: Answer, only: Once | None, now: datetime) -> Response[str]:
-    """Store `new` and answer `answer`; or answer what the first request with the same key was answered.
+def store(caller: Caller, new: NewJob, answer: Answer, only: Once | None, now: datetime) -> Response[str]:
+    """Store one job and answer `answer`; or answer what the first request with the same key was answered.
 
     Raises IdempotencyMismatchError, DatabaseUnavailableError; nothing is stored then.
     """
-    with wiring.database().at_once_of_merchant(caller.merchant_id) as connection:
-        if only is not None:
-            first = idempotency.take(
-                connection, caller.merchant_id, key=only.key, request_sha256=only.request_sha256, now=now
-            )
+    if only is None:
+        with wiring.database().statement() as connection:
+            jobs.insert_alone(connection, new, now)
+    else:
+        with wiring.database().at_once_of_merchant(caller.merchant_id) as connection:
+            first = _take(connection, caller, only, now)
             if first is not None:
                 return _answered(first, Idempotent_Replayed="true")
-        for start in range(0, len(new), INSERTED_AT_ONCE):
-            jobs.insert(connection, caller.merchant_id, new[start : start + INSERTED_AT_ONCE], now)
-        if only is not None:
+            jobs.insert(connection, caller.merchant_id, [new], now)
             idempotency.keep(connection, caller.merchant_id, key=only.key, answer=answer)
-        hints = [Hint(job.merchant_id, job.id, max(job.scheduled_at, now), job.priority) for job in new]
-    if new:
-        announce(new, hints, now)
+    wiring.announcer().announce(now, [Hint(new.merchant_id, new.id, max(new.scheduled_at, now), new.priority)])
+    _log_created([new])
     return _answered(answer)
 
 
-def announce(new: Sequence[NewJob], hints: Sequence[Hint], now: datetime) -> None:
-    """Tell the ready queue, and the log where single jobs are logged, of jobs that are committed."""
-    wiring.announcer().announce(now, hints)
-    if wiring.settings().job_events:
-        for job in new[:MOST_LOGGED]:
-            log_event(
-                "job.created",
-                "a job was created",
-                job_id=str(job.id),
-                merchant_id=str(job.merchant_id),
-                scheduled_at=job.scheduled_at.isoformat(),
-                reference_id=job.reference_id,
-            )
+def store_all(caller: Caller, batch: Batch, only: Once | None, now: datetime) -> Response[str]:
+    """Store the good jobs of `batch` and say what became of each; or answer what the first request with the key was.
+
+    Each part is sent before the next is judged, and PostgreSQL works on it meanwhile.
+    Raises IdempotencyMismatchError, DatabaseUnavailableError; nothing is stored then.
+    """
+    new: list[NewJob] = []
+    announcements: list[Announcement] = []
+
+    def prepare() -> None:
+        _ = batch.answer
+        if new:
+            hints = [Hint(job.merchant_id, job.id, max(job.scheduled_at, now), job.priority) for job in new]
+            announcements.append(wiring.announcer().prepare(now, hints))
+
+    with wiring.database().at_once_of_merchant(caller.merchant_id, meanwhile=prepare) as connection:
+        first = None if only is None else _take(connection, caller, only, now)
+        if first is not None:
+            return _answered(first, Idempotent_Replayed="true")
+        for part in batch.parts():
+            jobs.insert(connection, caller.merchant_id, part, now)
+            new += part
+        if only is not None:
+            idempotency.keep(connection, caller.merchant_id, key=only.key, answer=batch.answer)
+    for announcement in announcements:
+        wiring.announcer().send(announcement)
+    _log_created(new)
+    return _answered(batch.answer)
+
+
+def _take(connection: Connection[Any], caller: Caller, only: Once, now: datetime) -> Answer | None:
+    return idempotency.take(connection, caller.merchant_id, key=only.key, request_sha256=only.request_sha256, now=now)
+
+
+def _log_created(new: Sequence[NewJob]) -> None:
+    if not wiring.settings().job_events:
+        return
+    for job in new[:MOST_LOGGED]:
+        log_event(
+            "job.created",
+            "a job was created",
+            job_id=str(job.id),
+            merchant_id=str(job.merchant_id),
+            scheduled_at=job.scheduled_at.isoformat(),
+            reference_id=job.reference_id,
+        )
 
 
 def _answered(answer: Answer, **headers: str) -> Response[str]:

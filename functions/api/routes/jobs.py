@@ -10,15 +10,15 @@ from pydantic import StringConstraints
 
 from api import accepting, changing, wiring
 from api.app import Resource, needs
-from api.batching import judge
+from api.batching import Batch, targets_of
 from api.contract import answers
 from api.cursors import cursor_of_id, cursor_of_number, id_of_cursor, number_of_cursor
 from api.rendering import execution_json, job_json, ok, page_json
 from api.schemas.fields import Moment, ReferenceId
 from api.schemas.jobs import JobBatch, JobCreate, JobPatch
-from api.storing import once, store
+from api.storing import once, store, store_all
 from scheduler_core.clock import utc_now
-from scheduler_core.domain.ids import ENTROPY_BYTES
+from scheduler_core.domain.ids import ENTROPY_BYTES, uuid7
 from scheduler_core.domain.lifecycle import JobStatus
 from scheduler_core.storage import jobs
 from scheduler_core.storage.idempotency import Answer
@@ -42,11 +42,11 @@ Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` o
 )
 def create_job(body: JobCreate, idempotency_key: IdempotencyKey = None) -> Response[str]:
     caller, now = router.caller, utc_now()
-    (job_id,) = accepting.new_ids(now, 1, os.urandom(ENTROPY_BYTES))
+    job_id = uuid7(now, os.urandom(ENTROPY_BYTES))
     new = accepting.new_job(body, job_id, caller.merchant_id, now)
     accepting.require_allowed(caller.merchant_id, body.target)
     answer = Answer(201, f"/jobs/{job_id}", job_json(changing.as_stored(new, now)))
-    return store(caller, [new], answer, once(idempotency_key, "/jobs", body), now)
+    return store(caller, new, answer, once(idempotency_key, "/jobs", body), now)
 
 
 @router.post(
@@ -59,9 +59,10 @@ def create_job(body: JobCreate, idempotency_key: IdempotencyKey = None) -> Respo
 )
 def create_jobs(body: JobBatch, idempotency_key: IdempotencyKey = None) -> Response[str]:
     caller, now = router.caller, utc_now()
-    judged = judge(body.jobs, caller.merchant_id, now, os.urandom(ENTROPY_BYTES * len(body.jobs)))
-    answer = Answer(200, None, judged.body)
-    return store(caller, judged.jobs, answer, once(idempotency_key, "/jobs/batch", body.jobs), now)
+    targets = targets_of(body.jobs)
+    rules = accepting.rules_about(caller.merchant_id, targets.urls, has_arns=targets.has_arns)
+    batch = Batch(body.jobs, caller.merchant_id, now, os.urandom(ENTROPY_BYTES * len(body.jobs)), rules)
+    return store_all(caller, batch, once(idempotency_key, "/jobs/batch", body.jobs), now)
 
 
 @router.get(

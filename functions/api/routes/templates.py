@@ -19,7 +19,7 @@ from api.template_forms import new_template, preview_json, schedule_faults, temp
 from api.templating import create, edit, remove, run_now
 from scheduler_core.clock import utc_now
 from scheduler_core.domain import recurrence
-from scheduler_core.domain.ids import ENTROPY_BYTES
+from scheduler_core.domain.ids import ENTROPY_BYTES, uuid7
 from scheduler_core.domain.templates import coming
 from scheduler_core.storage import templates
 
@@ -40,7 +40,7 @@ After = Annotated[Moment | None, Query(description="any moment; now unless told"
 def create_template(body: TemplateCreate) -> Response[str]:
     caller, now = router.caller, utc_now()
     accepting.require_allowed(caller.merchant_id, body.target)
-    (template_id,) = accepting.new_ids(now, 1, os.urandom(ENTROPY_BYTES))
+    template_id = uuid7(now, os.urandom(ENTROPY_BYTES))
     template = new_template(body, template_id, caller.merchant_id, now)
     return create(caller, template, now, os.urandom(ENTROPY_BYTES))
 
@@ -55,7 +55,7 @@ def create_template(body: TemplateCreate) -> Response[str]:
 )
 def preview_unsaved(body: TemplatePreview, count: Count = 10, after: After = None) -> Response[str]:
     caller, now = router.caller, utc_now()
-    (template_id,) = accepting.new_ids(now, 1, os.urandom(ENTROPY_BYTES))
+    template_id = uuid7(now, os.urandom(ENTROPY_BYTES))
     timetable = timetable_of(body, template_id, caller.merchant_id, now)
     with schedule_faults():
         recurrence.validate(timetable.schedule, now)

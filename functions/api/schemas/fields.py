@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
@@ -27,10 +28,16 @@ class Body(BaseModel):
 
 
 def _moment(value: Any) -> datetime:
-    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+    return _moment_of(value if isinstance(value, str) else "")
+
+
+@lru_cache(maxsize=1_024)
+def _moment_of(text: str) -> datetime:
+    """Many jobs of a batch are due at the same few times."""
+    if not _RFC3339.fullmatch(text):
         raise PydanticCustomError("rfc3339", "should be an RFC 3339 time with an offset, such as 2027-01-31T09:30:00Z")
     try:
-        moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+        moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise PydanticCustomError("rfc3339", "is not a time that exists") from error
     if not EARLIEST <= moment < LATEST:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from api import changing, storing, wiring
-from api.accepting import new_ids, new_job
+from api.accepting import new_job
 from api.callers import Caller
 from api.rendering import job_json
 from api.schemas.jobs import JobCreate
 from scheduler_core.clock import utc_now
+from scheduler_core.domain.ids import uuid7
 from scheduler_core.storage import idempotency
 from scheduler_core.storage.database import Database, Role
 from scheduler_core.storage.idempotency import Answer
@@ -95,6 +96,13 @@ def test_a_key_is_visible_ascii(producer: Producer, key: str) -> None:
     assert (reply.status, reply.json["errors"][0]["parameter"]) == (422, "idempotency-key")
 
 
+@pytest.mark.parametrize("name", ["Idempotency-Key", "IDEMPOTENCY-KEY"])
+def test_the_headers_name_may_be_in_any_case(api: str, producer: Producer, name: str) -> None:
+    first = producer.post("/jobs", JOB, headers={name: "key, with a comma".replace(" ", "")})
+    again = producer.post("/jobs", JOB, headers={"idempotency-key": "key,withacomma"})
+    assert (again.text, count(api)) == (first.text, 1)
+
+
 class _Silent:
     """Announces nothing."""
 
@@ -122,11 +130,11 @@ def test_fifty_at_once_make_one_job_and_fifty_equal_answers(
 
     def post(number: int) -> str:
         now = utc_now()
-        (job_id,) = new_ids(now, 1, number.to_bytes(10))
+        job_id = uuid7(now, number.to_bytes(10))
         new = new_job(body, job_id, producer.merchant_id, now)
         answer = Answer(201, f"/jobs/{job_id}", job_json(changing.as_stored(new, now)))
         start.wait()
-        reply = storing.store(caller, [new], answer, storing.once("key", "/jobs", JOB), now)
+        reply = storing.store(caller, new, answer, storing.once("key", "/jobs", JOB), now)
         assert reply.body is not None
         return reply.body
 

@@ -85,3 +85,23 @@ def test_names(connection: psycopg.Connection[Any], values: list[JobStatus]) -> 
 @RELAXED
 def test_json_texts(connection: psycopg.Connection[Any], values: list[str | None]) -> None:
     assert read(connection, arrays.json_texts(values), "json[]::text") == values
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "value"),
+    [
+        (arrays.texts, "text", "é"),
+        (arrays.json_texts, "json[]::text", "{}"),
+        (arrays.names, "text[]::job_status", "pending"),
+        (arrays.smallints, "smallint", -1),
+        (arrays.integers, "integer", 70_000),
+        (arrays.floats, "float8", 0.5),
+        (arrays.moments, "timestamptz", datetime(2026, 11, 23, 12, 0, 0, 1, UTC)),
+        (arrays.ids, "uuid", UUID(int=7)),
+    ],
+)
+def test_a_column_of_one_value_or_of_none(
+    connection: psycopg.Connection[Any], make: Any, kind: str, value: object
+) -> None:
+    for values in ([value] * 300, [None] * 300, [value, None] * 150, [None, value, value]):
+        assert read(connection, make(values), kind) == values

@@ -96,3 +96,18 @@ def test_a_connection_that_is_lost_is_told_and_replaced(database: Database, data
     with pytest.raises(DatabaseUnavailableError):
         keep_and_be_cut_off()
     test_it_is_committed_at_the_end(database, database_url, mine)
+
+
+def test_what_is_done_meanwhile_is_no_promise(database: Database, database_url: str, mine: UUID) -> None:
+    """It is done once all is sent, unless a fault has come back by then; PostgreSQL may still not commit."""
+    done: list[str] = []
+    with database.at_once_of_merchant(mine, meanwhile=lambda: done.append("good")) as connection:
+        connection.execute(_KEEP, (mine, "a", NOW))
+        assert done == []
+    with (
+        pytest.raises(errors.NotNullViolation),
+        database.at_once_of_merchant(mine, meanwhile=lambda: done.append("bad")) as connection,
+    ):
+        connection.execute(_KEEP, (mine, None, NOW))
+    assert done in (["good"], ["good", "bad"])
+    assert _kept(database_url) == ["a"]

@@ -8,8 +8,11 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from scheduler_core.domain.jobs import NewJob
+from scheduler_core.storage import jobs
 from scheduler_core.storage.database import Database, Role
-from tests.builders import NOW, new_id, rows, store_jobs, store_merchant
+from scheduler_core.storage.queries import Queries
+from tests.builders import NOW, http_target, job_row, new_id, rows, store_jobs, store_merchant
 
 WALLED = ("merchants", "templates", "jobs", "executions", "idempotency_keys", "throughput")
 _ROWS = (
@@ -72,6 +75,37 @@ def test_the_merchant_of_one_transaction_is_forgotten_in_the_next(database: Data
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (1,)
     with database.transaction() as connection:
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
+
+
+def test_a_job_stored_alone_is_its_merchants_and_opens_no_walls(
+    database: Database, database_url: str, mine: UUID, theirs: UUID
+) -> None:
+    job = NewJob(new_id(), mine, NOW, http_target())
+    with database.statement() as connection:
+        jobs.insert_alone(connection, job, NOW)
+        assert connection.execute(b"SELECT count(*) FROM jobs").fetchone() == (0,)
+    assert job_row(database_url, job.id)["merchant_id"] == mine
+    with pytest.raises(errors.UniqueViolation), database.statement() as connection:
+        jobs.insert_alone(connection, job, NOW)
+
+
+def test_a_job_stored_alone_is_checked_against_the_walls(database: Database, mine: UUID, theirs: UUID) -> None:
+    own = b"set_config('scheduler.merchant_id', %(merchant_id)s, true)::uuid"
+    statement = Queries("jobs")["insert_job"]
+    assert own in statement
+    values = NewJob(new_id(), mine, NOW, http_target())._asdict() | {
+        "now": NOW,
+        "theirs": theirs,
+        "schedule_type": "one_time",
+        "retry_initial_seconds": 1.0,
+        "retry_max_seconds": 60.0,
+        "retry_multiplier": 2.0,
+    }
+    with (
+        pytest.raises(errors.InsufficientPrivilege, match="row-level security"),
+        database.of_merchant(mine) as connection,
+    ):
+        connection.execute(statement.replace(own, b"%(theirs)s"), values)
 
 
 def test_partitions_have_no_back_door(database: Database, mine: UUID, theirs: UUID) -> None:

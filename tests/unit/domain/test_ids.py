@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_core.domain.ids import from_milliseconds, lowest_id, made_at, milliseconds, run_id, uuid7
+from scheduler_core.domain.ids import from_milliseconds, lowest_id, made_at, milliseconds, run_id, uuid7, uuid7s
 
 moments = st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone itself
 entropies = st.binary(min_size=10, max_size=10)
@@ -33,6 +33,11 @@ def test_the_lowest_id_of_a_moment_bounds_all_ids_made_then(moment: datetime, en
 def test_74_bits_of_chance_keep_ids_apart() -> None:
     moment = datetime(2026, 11, 23, tzinfo=UTC)
     assert len({uuid7(moment, os.urandom(10)) for _ in range(10_000)}) == 10_000
+
+
+@given(moments, st.lists(entropies, max_size=20))
+def test_many_ids_are_those_made_one_by_one_in_order(moment: datetime, chances: list[bytes]) -> None:
+    assert uuid7s(moment, b"".join(chances)) == sorted(uuid7(moment, chance) for chance in chances)
 
 
 @given(moments, entropies)

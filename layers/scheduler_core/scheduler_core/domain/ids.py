@@ -7,6 +7,10 @@ from uuid import UUID
 ENTROPY_BYTES = 10
 _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
+_LOW = (1 << 62) - 1
+_HIGH = 0xFFF << 62
+_CHANCE = _HIGH | _LOW
+"""The bits that chance decides: twelve between version and variant, and all below."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,9 +32,18 @@ def from_milliseconds(value: int) -> datetime:
 
 def uuid7(now: datetime, entropy: bytes) -> UUID:
     """A new id made at `now` from ten bytes of `entropy`, of which 74 bits are used."""
-    chance = int.from_bytes(entropy[:ENTROPY_BYTES], "big")
-    high, low = (chance >> 62) & 0xFFF, chance & ((1 << 62) - 1)
-    return UUID(int=(milliseconds(now) << 80) | _VERSION_7 | (high << 64) | _VARIANT | low)
+    return uuid7s(now, entropy[:ENTROPY_BYTES])[0]
+
+
+def uuid7s(now: datetime, entropy: bytes) -> list[UUID]:
+    """New ids made at `now`, ascending: one for each `ENTROPY_BYTES` of `entropy`."""
+    start = (milliseconds(now) << 80) | _VERSION_7 | _VARIANT
+    chances = [
+        int.from_bytes(entropy[at : at + ENTROPY_BYTES], "big") & _CHANCE
+        for at in range(0, len(entropy), ENTROPY_BYTES)
+    ]
+    chances.sort()
+    return [UUID(int=start | ((chance & _HIGH) << 2) | (chance & _LOW)) for chance in chances]
 
 
 def run_id(template_id: UUID, nominal_at: datetime) -> UUID:

@@ -34,15 +34,13 @@ class RetryPolicy:
 
 
 class NewJob(NamedTuple):
-    """A job as it is stored for the first time: pending, due at `scheduled_at`. A tuple, for batches."""
+    """A producer's job as it is stored for the first time: pending, due at `scheduled_at`. A tuple, for batches."""
 
     id: UUID
     merchant_id: UUID
     scheduled_at: datetime
     target: str
     """JSON text: `{"type": "http", "url", "method", "headers"}` or an AWS target."""
-    template_id: UUID | None = None
-    nominal_at: datetime | None = None
     schedule_type: ScheduleType = ScheduleType.ONE_TIME
     expires_at: datetime | None = None
     priority: int = 0

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from scheduler_core.domain.errors import QueueUnavailableError, SecretUnavailableError
@@ -65,6 +65,27 @@ class Depth:
     executors: int
 
 
+class Announcement(NamedTuple):
+    """Hints as the script wants them: (due time in milliseconds, member) pairs, at most `ANNOUNCE_PAGE` in a page."""
+
+    now_ms: int
+    pages: list[list[int | str]]
+
+
+def announcement(now: datetime, hints: Sequence[Hint]) -> Announcement:
+    """What there is to say of `hints` at `now`."""
+    pages: list[list[int | str]] = []
+    for start in range(0, len(hints), ANNOUNCE_PAGE):
+        page: list[int | str] = []
+        last, due = None, 0
+        for merchant_id, job_id, due_at, priority in hints[start : start + ANNOUNCE_PAGE]:
+            if due_at is not last:
+                last, due = due_at, milliseconds_up(due_at)
+            page += (due, f"{merchant_id.hex}{job_id.hex}:{priority}")
+        pages.append(page)
+    return Announcement(milliseconds(now), pages)
+
+
 class Arrival(StrEnum):
     """What an executor that was just invoked is told."""
 
@@ -99,16 +120,14 @@ class ReadySet:
 
     def announce(self, now: datetime, hints: Sequence[Hint]) -> bool:
         """Add hints, wake a sleeping executor. True: none is awake, and it is due before the next tick; invoke one."""
+        return self.send(announcement(now, hints))
+
+    def send(self, prepared: Announcement) -> bool:
+        """As `announce`."""
         must_invoke = False
         with self._translated():
-            for start in range(0, len(hints), ANNOUNCE_PAGE):
-                args: list[Any] = [milliseconds(now), self._most, _LINGER_MS]
-                last, due = None, 0
-                for merchant_id, job_id, due_at, priority in hints[start : start + ANNOUNCE_PAGE]:
-                    if due_at is not last:
-                        last, due = due_at, milliseconds_up(due_at)
-                    args += (due, f"{merchant_id.hex}{job_id.hex}:{priority}")
-                invoke, _ = self._run("announce", args)
+            for page in prepared.pages:
+                invoke, _ = self._run("announce", [prepared.now_ms, self._most, _LINGER_MS, *page])
                 must_invoke = must_invoke or bool(invoke)
         return must_invoke
 

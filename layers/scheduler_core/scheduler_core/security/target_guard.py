@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from queue import SimpleQueue
 from typing import Any
@@ -22,6 +23,7 @@ Resolve = Callable[..., Sequence[tuple[Any, ...]]]
 _LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "loopback"})
 _UNKNOWN_TTL_SECONDS = 5.0
+_origin = lru_cache(maxsize=1_024)(parse_http_url)
 
 
 class TargetGuard:
@@ -65,7 +67,7 @@ class TargetGuard:
         names: dict[str, str] = {}
         for url in dict.fromkeys(urls):
             try:
-                origin = parse_http_url(url)
+                origin = _origin(url)
             except ValueError as error:
                 found[url] = str(error)
                 continue

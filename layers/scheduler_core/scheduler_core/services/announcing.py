@@ -12,7 +12,7 @@ from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.jobs import Hint
 from scheduler_core.invocation.lambda_invoker import InvocationError
 from scheduler_core.observability.log import logger
-from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.queueing.ready_set import Announcement, ReadySet, announcement
 
 PAUSE_SECONDS = 2.0
 """How long Redis is left alone after it did not answer, so that requests do not queue up behind its time-outs."""
@@ -35,11 +35,19 @@ class Announcer:
 
     def announce(self, now: datetime, hints: Sequence[Hint]) -> None:
         """Put what falls due within the horizon into the ready set; invoke an executor if none is awake."""
-        near = [hint for hint in hints if hint.due_at <= now + self._horizon]
-        if not near or monotonic() < self._paused_until:
+        self.send(self.prepare(now, hints))
+
+    def prepare(self, now: datetime, hints: Sequence[Hint]) -> Announcement:
+        """What `send` will say of `hints`. Says nothing yet, so it may be done before the commit."""
+        until = now + self._horizon
+        return announcement(now, [hint for hint in hints if hint.due_at <= until])
+
+    def send(self, prepared: Announcement) -> None:
+        """As `announce`."""
+        if not prepared.pages or monotonic() < self._paused_until:
             return
         try:
-            must_invoke = self._queue.announce(now, near)
+            must_invoke = self._queue.send(prepared)
         except QueueUnavailableError as error:
             # An executor waits for Redis to come back; and fills it from PostgreSQL, because what is due is not in it.
             self._paused_until = monotonic() + PAUSE_SECONDS

@@ -5,7 +5,7 @@ eighteen columns that is most of what storing them costs. The format is that of 
 nulls, the element's type, the length, the lower bound, then each element behind its length in bytes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from struct import Struct
@@ -51,73 +51,79 @@ class _ArrayDumper(Dumper):
 adapters.register_dumper(Array, _ArrayDumper)
 
 
-def ids(values: Iterable[UUID | None]) -> Array:
+def ids(values: Sequence[UUID | None]) -> Array:
     """Ids or null."""
-    return _array("uuid", [_NULL if value is None else _UUID_LENGTH + value.bytes for value in values])
+    elements = [_NULL if value is None else _UUID_LENGTH + value.bytes for value in values]
+    return _array("uuid", b"".join(elements), len(elements), has_nulls=_NULL in elements)
 
 
 def hex_ids(values: Sequence[str]) -> Array:
     """Ids, each as its 32 hex digits."""
     elements = bytes.fromhex(_UUID_LENGTH_HEX + _UUID_LENGTH_HEX.join(values)) if values else b""
-    return _array("uuid", [elements], len(values))
+    return _array("uuid", elements, len(values), has_nulls=False)
 
 
 def smallints(values: Sequence[int | None]) -> Array:
     """Whole numbers of 16 bits, or null."""
-    return _array("int2", _each(values, lambda value: _SMALLINT(2, value)))
+    return _column("int2", values, lambda value: _SMALLINT(2, value), often=True)
 
 
 def integers(values: Sequence[int | None]) -> Array:
     """Whole numbers of 32 bits, or null."""
-    return _array("int4", _each(values, lambda value: _INTEGER(4, value)))
+    return _column("int4", values, lambda value: _INTEGER(4, value), often=True)
 
 
 def floats(values: Sequence[float | None]) -> Array:
     """Numbers of double precision, or null."""
-    return _array("float8", _each(values, lambda value: _FLOAT(8, value)))
+    return _column("float8", values, lambda value: _FLOAT(8, value), often=True)
 
 
-def moments(values: Iterable[datetime | None]) -> Array:
+def moments(values: Sequence[datetime | None]) -> Array:
     """Times or null. One and the same time for many in a row is written out once."""
-    last, written, elements = None, _NULL, []
-    for value in values:
-        if value is not last:
-            last, written = value, _NULL if value is None else _moment(value)
-        elements.append(written)
-    return _array("timestamptz", elements)
+    return _column("timestamptz", values, _moment)
 
 
-def texts(values: Iterable[str | None]) -> Array:
+def texts(values: Sequence[str | None]) -> Array:
     """Any text or null; the names of an enum too, which SQL casts."""
-    return _array("text", _of_texts(values))
+    return _column("text", values, _text)
 
 
-def json_texts(values: Iterable[str | None]) -> Array:
+def json_texts(values: Sequence[str | None]) -> Array:
     """JSON as text, or null."""
-    return _array("json", _of_texts(values))
+    return _column("json", values, _text)
 
 
 def names(values: Sequence[str]) -> Array:
     """A few words over and over, such as those of an enum, which SQL casts."""
-    return _array("text", _each(values, lambda value: _of_texts([value])[0]))
+    return _column("text", values, _text, often=True)
 
 
-def _array(element: str, elements: list[bytes], count: int | None = None) -> Array:
+def _column(element: str, values: Sequence[Any], encode: Callable[[Any], bytes], *, often: bool = False) -> Array:
+    """`often`: the same few values come over and over, so that each is encoded once."""
+    count = len(values)
+    if count and values.count(values[0]) == count:  # so it is with most columns of a batch, and counting is nearly free
+        one = _NULL if values[0] is None else encode(values[0])
+        return _array(element, one * count, count, has_nulls=one is _NULL)
+    if often:
+        encoded = {value: _NULL if value is None else encode(value) for value in set(values)}
+        elements = [encoded[value] for value in values]
+    else:
+        last, written, elements = None, _NULL, []
+        for value in values:
+            if value is not last:
+                last, written = value, _NULL if value is None else encode(value)
+            elements.append(written)
+    return _array(element, b"".join(elements), count, has_nulls=_NULL in elements)
+
+
+def _array(element: str, elements: bytes, count: int, *, has_nulls: bool) -> Array:
     kind = postgres.types[element]
-    count = len(elements) if count is None else count
-    header = _HEADER(1, _NULL in elements, kind.oid, count, 1)
-    return Array(kind.array_oid, b"".join([header, *elements]))
+    return Array(kind.array_oid, _HEADER(1, has_nulls, kind.oid, count, 1) + elements)
 
 
-def _each(values: Sequence[Any], encode: Callable[[Any], bytes]) -> list[bytes]:
-    """Columns of numbers and names hold the same few values over and over: each is encoded once."""
-    encoded = {value: _NULL if value is None else encode(value) for value in set(values)}
-    return [encoded[value] for value in values]
-
-
-def _of_texts(values: Iterable[str | None]) -> list[bytes]:
-    raw = [None if value is None else value.encode() for value in values]
-    return [_NULL if value is None else _LENGTH(len(value)) + value for value in raw]
+def _text(value: str) -> bytes:
+    raw = value.encode()
+    return _LENGTH(len(raw)) + raw
 
 
 def _moment(value: datetime) -> bytes:

@@ -5,7 +5,7 @@ is nothing to pool; what matters is that a broken connection is noticed and repl
 """
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Final
@@ -84,11 +84,14 @@ class Database:
                 yield connection
 
     @contextmanager
-    def at_once_of_merchant(self, merchant_id: UUID) -> Iterator[Connection[Row]]:
+    def at_once_of_merchant(
+        self, merchant_id: UUID, *, meanwhile: Callable[[], None] = lambda: None
+    ) -> Iterator[Connection[Row]]:
         """A transaction inside the walls of one merchant (I7), in one round trip from BEGIN to COMMIT.
 
         Statements are sent while the block goes on, and PostgreSQL works on them meanwhile. So a statement's fault is
         raised where an answer is fetched, or at the end of the block; and a row count is not known inside.
+        `meanwhile` is done while PostgreSQL commits, which may yet fail: it must not tell anyone of it.
         """
         with _translated():
             connection = self._alive()
@@ -98,6 +101,7 @@ class Database:
                     connection.execute(_WALLS, (str(merchant_id),))
                     yield connection
                     connection.execute(b"COMMIT")
+                    meanwhile()
             except BaseException:
                 # What was sent after the fault was skipped, the COMMIT too.
                 if not connection.closed:

@@ -111,13 +111,13 @@ class JobCounts(NamedTuple):
     oldest_due_at: datetime | None
 
 
-def insert(connection: Connection[Any], merchant_id: UUID, jobs: Sequence[NewJob], now: datetime) -> int:
-    """Store new jobs, due at `scheduled_at` or now, whichever is later; answers how many were not there yet."""
+def insert(connection: Connection[Any], merchant_id: UUID, jobs: Sequence[NewJob], now: datetime) -> None:
+    """Store new jobs, due at `scheduled_at` or now, whichever is later."""
     if not jobs:
-        return 0
+        return
     columns = dict(zip(NewJob._fields, zip(*jobs, strict=True), strict=True))
     policies = columns["retry"]
-    return connection.execute(
+    connection.execute(
         _QUERIES["insert_jobs"],
         {
             "merchant_id": merchant_id,
@@ -127,13 +127,27 @@ def insert(connection: Connection[Any], merchant_id: UUID, jobs: Sequence[NewJob
             "retry_max_seconds": arrays.floats([policy.max_seconds for policy in policies]),
             "retry_multiplier": arrays.floats([policy.multiplier for policy in policies]),
         },
-    ).rowcount
+    )
+
+
+def insert_alone(connection: Connection[Any], job: NewJob, now: datetime) -> None:
+    """Store one new job by a statement that is a transaction of its own, inside its merchant's walls (I7)."""
+    connection.execute(
+        _QUERIES["insert_job"],
+        {
+            **job._asdict(),
+            "merchant_id": str(job.merchant_id),
+            "schedule_type": job.schedule_type.value,
+            "now": now,
+            "retry_initial_seconds": job.retry.initial_seconds,
+            "retry_max_seconds": job.retry.max_seconds,
+            "retry_multiplier": job.retry.multiplier,
+        },
+    )
 
 
 _INSERTED: Final[Mapping[str, Callable[[Any], Array]]] = {
     "id": arrays.ids,
-    "template_id": arrays.ids,
-    "nominal_at": arrays.moments,
     "schedule_type": arrays.names,
     "priority": arrays.smallints,
     "max_retries": arrays.smallints,

@@ -22,7 +22,7 @@ for i = 4, #ARGV, 2 do
     ready[#ready + 1] = member
     ready[#ready + 1] = due
   else
-    later[#later + 1] = due
+    later[#later + 1] = ARGV[i] -- as it came: a number would have to be written out again
     later[#later + 1] = member
   end
   if is_tight then add_all() end

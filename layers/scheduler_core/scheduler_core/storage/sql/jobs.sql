@@ -43,27 +43,41 @@ WHERE merchant_id = %(merchant_id)s AND id = %(id)s AND status = ANY (%(allowed)
        OR expires_at > greatest(%(scheduled_at)s, %(now)s))
 RETURNING id
 
--- name: insert_jobs
--- purpose: store one job or a thousand in one statement; a run that is stored already is left as it is (I5)
+-- name: insert_job
+-- purpose: store one job in a transaction of its own; the merchant's walls are set with the row, and then it is checked against them
 INSERT INTO jobs (
-    id, merchant_id, template_id, nominal_at, schedule_type, status, priority, max_retries, max_attempts,
-    interval_seconds, timeout_seconds, retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at,
-    next_run_at, expires_at, created_at, updated_at, reference_id, target, payload, metadata)
-SELECT id, %(merchant_id)s, template_id, nominal_at, schedule_type, 'pending', priority, max_retries, max_attempts,
+    id, merchant_id, schedule_type, status, priority, max_retries, max_attempts, interval_seconds, timeout_seconds,
+    retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at, next_run_at, expires_at, created_at,
+    updated_at, reference_id, target, payload, metadata)
+VALUES (
+    %(id)s, set_config('scheduler.merchant_id', %(merchant_id)s, true)::uuid, %(schedule_type)s, 'pending',
+    %(priority)s, %(max_retries)s, %(max_attempts)s, %(interval_seconds)s, %(timeout_seconds)s,
+    %(retry_initial_seconds)s, %(retry_max_seconds)s, %(retry_multiplier)s, %(scheduled_at)s,
+    greatest(%(scheduled_at)s, %(now)s), %(expires_at)s, %(now)s, %(now)s, %(reference_id)s, %(target)s, %(payload)s,
+    %(metadata)s)
+
+-- name: insert_jobs
+-- purpose: store up to a thousand jobs; arrays side by side in the target list are not copied once more, as in FROM
+INSERT INTO jobs (
+    id, merchant_id, schedule_type, status, priority, max_retries, max_attempts, interval_seconds, timeout_seconds,
+    retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at, next_run_at, expires_at, created_at,
+    updated_at, reference_id, target, payload, metadata)
+SELECT id, %(merchant_id)s, schedule_type::schedule_type, 'pending', priority, max_retries, max_attempts,
     interval_seconds, timeout_seconds, retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at,
     greatest(scheduled_at, %(now)s), expires_at, %(now)s, %(now)s, reference_id, target, payload, metadata
-FROM unnest(
-    %(id)s::uuid[], %(template_id)s::uuid[], %(nominal_at)s::timestamptz[], %(schedule_type)s::text[]::schedule_type[],
-    %(priority)s::smallint[], %(max_retries)s::smallint[], %(max_attempts)s::integer[],
-    %(interval_seconds)s::integer[], %(timeout_seconds)s::smallint[], %(retry_initial_seconds)s::float8[],
-    %(retry_max_seconds)s::float8[], %(retry_multiplier)s::float8[], %(scheduled_at)s::timestamptz[],
-    %(expires_at)s::timestamptz[], %(reference_id)s::text[], %(target)s::json[], %(payload)s::json[],
-    %(metadata)s::json[]
-) AS new (
-    id, template_id, nominal_at, schedule_type, priority, max_retries, max_attempts, interval_seconds, timeout_seconds,
-    retry_initial_seconds, retry_max_seconds, retry_multiplier, scheduled_at, expires_at, reference_id, target, payload,
-    metadata)
-ON CONFLICT (merchant_id, id) DO NOTHING
+FROM (
+    SELECT unnest(%(id)s::uuid[]) AS id, unnest(%(schedule_type)s::text[]) AS schedule_type,
+        unnest(%(priority)s::smallint[]) AS priority, unnest(%(max_retries)s::smallint[]) AS max_retries,
+        unnest(%(max_attempts)s::integer[]) AS max_attempts,
+        unnest(%(interval_seconds)s::integer[]) AS interval_seconds,
+        unnest(%(timeout_seconds)s::smallint[]) AS timeout_seconds,
+        unnest(%(retry_initial_seconds)s::float8[]) AS retry_initial_seconds,
+        unnest(%(retry_max_seconds)s::float8[]) AS retry_max_seconds,
+        unnest(%(retry_multiplier)s::float8[]) AS retry_multiplier,
+        unnest(%(scheduled_at)s::timestamptz[]) AS scheduled_at, unnest(%(expires_at)s::timestamptz[]) AS expires_at,
+        unnest(%(reference_id)s::text[]) AS reference_id, unnest(%(target)s::json[]) AS target,
+        unnest(%(payload)s::json[]) AS payload, unnest(%(metadata)s::json[]) AS metadata
+) AS new
 
 -- name: job_status
 -- purpose: why a guarded change found nothing to change
