@@ -141,7 +141,7 @@ class Executor:
                 with self._database.transaction() as connection:
                     records = [released(now, job) for job in page]
                     claims.record(connection, records, now=now, executor_id=self._executor_id, leases=spent)
-                self._roster.remove([(job.id, job.attempt) for job in page])
+                self._roster.remove(page)
                 self._roster.ended(spent)
                 self._queue.announce(now, [Hint(job.merchant_id, job.id, now, job.priority) for job in page])
         except DatabaseUnavailableError as error:
@@ -234,7 +234,7 @@ class Executor:
     def _pop(self, now: datetime, beside: Sequence[HexHint] = ()) -> Popped:
         """A batch that fits in beside what is popped already and about to be claimed."""
         done, self._done = self._done, []
-        most_each, allowances = self._roster.allowances(Counter(UUID(hex=merchant) for merchant, _ in beside))
+        most_each, allowances = self._roster.allowances(Counter(int(merchant, 16) for merchant, _ in beside))
         try:
             return self._queue.pop(
                 now,
@@ -277,17 +277,18 @@ class Executor:
         self, now: datetime, claimed: Sequence[ClaimedJob]
     ) -> tuple[list[Parcel], list[tuple[ClaimedJob, DeliveryResult]]]:
         """What is to be delivered, and what has ended without a delivery."""
-        entries = {merchant: self._book.entry(now, merchant) for merchant in {job.merchant_id for job in claimed}}
+        merchants = {job.merchant_id.int: job.merchant_id for job in claimed}
+        entries = {number: self._book.entry(now, merchant) for number, merchant in merchants.items()}
         parcels: list[Parcel] = []
         ended: list[tuple[ClaimedJob, DeliveryResult]] = []
         for job in claimed:
-            entry = entries[job.merchant_id]
+            entry = entries[job.merchant_id.int]
             if job.expires_at is not None and expiry_due(now, job.expires_at):
                 ended.append((job, _without_delivery(now, Verdict.EXPIRED, "it was due after expires_at")))
             elif entry is None:
                 ended.append((job, _without_delivery(now, Verdict.PERMANENT, "its merchant is gone")))
             else:
-                parcels.append(Parcel(job, entry.signers, entry.terms.allowed_target_arns, entry.terms.limits.weight))
+                parcels.append(Parcel(job, *entry.dress))
         return parcels, ended
 
     def _give_unclaimed_back(self, popped: Popped, claimed: list[ClaimedJob]) -> None:

@@ -126,9 +126,8 @@ class Heartbeat:
         self._drop([job for job in jobs if (job.id, job.attempt) not in still], otherwise)
 
     def _drop(self, jobs: list[ClaimedJob], outcome: str) -> None:
-        keys = [(job.id, job.attempt) for job in jobs]
-        self._abort(keys)
-        for job in self._roster.remove(keys):
+        self._abort([(job.id, job.attempt) for job in jobs])
+        for job in self._roster.remove(jobs):
             log_event(
                 "job.ended",
                 "a delivery was cut off",

@@ -20,7 +20,8 @@ class Entry:
     """One merchant."""
 
     terms: MerchantTerms
-    signers: tuple[Signer, ...]
+    dress: tuple[tuple[Signer, ...], tuple[str, ...], int]
+    """What a parcel of this merchant has beside its job: signers, the ARNs allowed, the weight."""
     looked_up_at: datetime
 
 
@@ -52,8 +53,9 @@ class MerchantBook:
             secrets = signing_secrets(
                 self._signing_key, merchant_id, terms.signing_key_version, terms.signing_key_rotated_at, now
             )
+            signers = tuple(Signer(secret) for secret in secrets)
             self._entries[merchant_id] = Entry(
-                terms=terms, signers=tuple(Signer(secret) for secret in secrets), looked_up_at=now
+                terms=terms, dress=(signers, terms.allowed_target_arns, terms.limits.weight), looked_up_at=now
             )
         # A new set each time: other threads look into it.
         self._limited = frozenset(

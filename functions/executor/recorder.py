@@ -83,7 +83,7 @@ class Recorder:
                 self._handle(results)
             except Exception:  # noqa: BLE001 - this thread must outlive any batch; its jobs are rescued by their leases
                 logger.exception("a batch of results could not be recorded")
-                self._roster.forsake([(job.id, job.attempt) for job, _ in results])
+                self._roster.forsake([job for job, _ in results])
 
     def _next(self) -> Results | None:
         """Whatever has come in, up to a batch; None: the end."""
@@ -106,13 +106,13 @@ class Recorder:
     def _handle(self, results: Results) -> None:
         now = self._clock()
         records = [record(job, decide(now, job, result, self._jitter()), result) for job, result in results]
-        spent = self._roster.spent_after([job for job, _ in results])
-        keys = [(job.id, job.attempt) for job, _ in results]
+        jobs = [job for job, _ in results]
+        spent = self._roster.spent_after(jobs)
         written = self._write(now, records, spent)
         if written is None:
-            self._roster.forsake(keys)
+            self._roster.forsake(jobs)
             return
-        self._roster.remove(keys)
+        self._roster.remove(jobs)
         self._roster.ended(spent)
         self._follow_up(now, results, written)
         self._journal.ended(results, records)

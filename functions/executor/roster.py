@@ -4,13 +4,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from uuid import UUID
 
 from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import ClaimedJob
-from scheduler_core.storage.claims import AttemptKey
 
-_MERCHANT = attrgetter("merchant_id")
+# Ids as numbers: each job comes by here five times, and Python hashes and compares a UUID by a call.
+Number = tuple[int, int]
+"""A job's id as a number, and the attempt's."""
+_MERCHANT = attrgetter("merchant_id.int")
 _LEASE = attrgetter("lease_id")
 
 
@@ -28,9 +29,9 @@ class Roster:
     def __init__(self, capacity: int, unrecorded: int) -> None:
         self.capacity = capacity
         self._most_unrecorded = unrecorded
-        self._under_way: dict[AttemptKey, ClaimedJob] = {}
-        self._ended: dict[AttemptKey, ClaimedJob] = {}
-        self._of_merchant: Counter[UUID] = Counter()
+        self._under_way: dict[Number, ClaimedJob] = {}
+        self._ended: dict[Number, ClaimedJob] = {}
+        self._of_merchant: Counter[int] = Counter()
         self._of_lease: Counter[int] = Counter()
         self._spent: set[int] = set()
         self._forsaken: set[int] = set()
@@ -42,7 +43,7 @@ class Roster:
     def add(self, lease_id: int, jobs: Sequence[ClaimedJob]) -> None:
         """These jobs, all of one lease, are on board and under way now."""
         with self._changed:
-            self._under_way.update([((job.id, job.attempt), job) for job in jobs])
+            self._under_way.update([((job.id.int, job.attempt), job) for job in jobs])
             self._of_merchant.update(map(_MERCHANT, jobs))
             if jobs:
                 self._of_lease[lease_id] = len(jobs)
@@ -55,21 +56,22 @@ class Roster:
             self._end(jobs, self._ended)
             self._changed.notify_all()
 
-    def remove(self, keys: Iterable[AttemptKey]) -> list[ClaimedJob]:
+    def remove(self, jobs: Iterable[ClaimedJob]) -> list[ClaimedJob]:
         """These are not on board any more, and do not run any more; answers those that were on board."""
         with self._changed:
-            return self._take_off(keys)
+            return self._take_off(jobs)
 
-    def forsake(self, keys: Iterable[AttemptKey]) -> None:
+    def forsake(self, jobs: Iterable[ClaimedJob]) -> None:
         """These are not on board any more, but may run in the eyes of the database until their leases run out."""
         with self._changed:
-            jobs = [self._ended.get(key) or self._under_way.get(key) for key in keys]
-            self._forsaken.update([job.lease_id for job in jobs if job is not None])
-            self._take_off([(job.id, job.attempt) for job in jobs if job is not None])
+            ended, under_way = self._ended, self._under_way
+            on_board = [job for job in jobs if (key := (job.id.int, job.attempt)) in ended or key in under_way]
+            self._forsaken.update(map(_LEASE, on_board))
+            self._take_off(on_board)
 
     def spent_after(self, jobs: Iterable[ClaimedJob]) -> list[int]:
         """The leases that can be ended in the database once the ends of `jobs` are written, or with them."""
-        keyed = [((job.id, job.attempt), job) for job in jobs]
+        keyed = [((job.id.int, job.attempt), job) for job in jobs]
         with self._changed:
             ended, under_way = self._ended, self._under_way
             ending = Counter(map(_LEASE, {key: job for key, job in keyed if key in ended or key in under_way}.values()))
@@ -90,10 +92,10 @@ class Roster:
         """How many more jobs may come on board."""
         return self.capacity - len(self._under_way) if len(self._ended) < self._most_unrecorded else 0
 
-    def allowances(self, coming: Counter[UUID]) -> tuple[int, dict[UUID, int]]:
+    def allowances(self, coming: Counter[int]) -> tuple[int, dict[int, int]]:
         """How many more jobs any merchant may get, and how many those may that have some under way already.
 
-        So many of each merchant are `coming` on board in any case.
+        So many of each merchant are `coming` on board in any case. Merchants' ids are numbers here.
         """
         with self._changed:
             room, held = max(0, self.room() - coming.total()), self._of_merchant + coming
@@ -109,15 +111,16 @@ class Roster:
         with self._changed:
             return self._changed.wait_for(lambda: not len(self), seconds)
 
-    def _take_off(self, keys: Iterable[AttemptKey]) -> list[ClaimedJob]:
+    def _take_off(self, jobs: Iterable[ClaimedJob]) -> list[ClaimedJob]:
         removed: list[ClaimedJob] = []
-        cut_off: dict[AttemptKey, ClaimedJob] = {}
-        for key in keys:
-            job = self._ended.pop(key, None)
-            if job is not None:
+        cut_off: dict[Number, ClaimedJob] = {}
+        ended, under_way = self._ended, self._under_way
+        for job in jobs:
+            key = job.id.int, job.attempt
+            if ended.pop(key, None) is not None:
                 removed.append(job)
-            elif key in self._under_way:
-                cut_off[key] = self._under_way[key]
+            elif key in under_way:
+                cut_off[key] = job
         self._end(cut_off.values(), {})
         removed += cut_off.values()
         for lease, count in Counter(map(_LEASE, removed)).items():
@@ -129,13 +132,14 @@ class Roster:
         self._changed.notify_all()
         return removed
 
-    def _end(self, jobs: Iterable[ClaimedJob], ended: dict[AttemptKey, ClaimedJob]) -> None:
-        under_way, merchants = self._under_way, []
+    def _end(self, jobs: Iterable[ClaimedJob], ended: dict[Number, ClaimedJob]) -> None:
+        under_way: dict[Number, ClaimedJob] = self._under_way
+        merchants: list[int] = []
         for job in jobs:
-            key = job.id, job.attempt
+            key = job.id.int, job.attempt
             if under_way.pop(key, None) is not None:
                 ended[key] = job
-                merchants.append(job.merchant_id)
+                merchants.append(job.merchant_id.int)
         for merchant, count in Counter(merchants).items():
             self._of_merchant[merchant] -= count
             if not self._of_merchant[merchant]:

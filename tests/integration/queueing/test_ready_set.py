@@ -125,7 +125,7 @@ def test_no_merchant_gets_more_than_it_is_allowed(queue: ReadySet) -> None:
     full, half, free = (a_merchant(queue) for _ in range(3))
     for merchant in (full, half, free):
         queue.announce(NOW, hints(merchant, [new_id() for _ in range(20)]))
-    popped = pop(queue, token="a", most_each=15, allowances={full: 0, half: 4})
+    popped = pop(queue, token="a", most_each=15, allowances={full.int: 0, half.int: 4})
     assert Counter(merchant for merchant, _ in popped.hints) == {half.hex: 4, free.hex: 15}
     assert len(pop(queue, token="b").hints) == 60 - 19
 

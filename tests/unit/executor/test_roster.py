@@ -53,7 +53,7 @@ class Board(RuleBasedStateMachine):
             self.the_heartbeat_cuts_off(data)
         self.forget(results)
         self.leases.difference_update(spent)
-        self.roster.remove(keys(results))
+        self.roster.remove(results)
         self.roster.ended(spent)
 
     @precondition(lambda self: self.known)
@@ -61,7 +61,7 @@ class Board(RuleBasedStateMachine):
     def recording_is_given_up(self, data: st.DataObject) -> None:
         results = self.some(data)
         self.roster.spent_after(results)
-        self.roster.forsake(keys(results))
+        self.roster.forsake(results)
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())
@@ -69,7 +69,7 @@ class Board(RuleBasedStateMachine):
         """Cancelled, or another's by now: they run no more."""
         jobs = self.some(data)
         self.forget(jobs)
-        self.roster.remove(keys(jobs))
+        self.roster.remove(jobs)
 
     @rule()
     def the_heartbeat_ends_what_is_spent(self) -> None:
@@ -106,8 +106,9 @@ TestBoard.settings = settings(max_examples=60, stateful_step_count=40, deadline=
 
 
 def test_what_is_coming_counts_as_held() -> None:
-    roster, large, small = Roster(768, 2_000), new_id(), new_id()
-    roster.add(1, [claimed_job(merchant_id=large) for _ in range(100)])
+    roster, merchant = Roster(768, 2_000), new_id()
+    large, small = merchant.int, new_id().int
+    roster.add(1, [claimed_job(merchant_id=merchant) for _ in range(100)])
     before, _ = roster.allowances(Counter())
     after, of_each = roster.allowances(Counter({large: 476, small: 1}))
     assert before == allowance(0, 668)

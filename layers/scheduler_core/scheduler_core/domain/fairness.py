@@ -7,6 +7,7 @@ and there is always some room for the next.
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
 from itertools import count
 
@@ -18,6 +19,13 @@ def allowance(held: int, room: int) -> int:
     return max(0, (SHARE * room - held) // (SHARE + 1))
 
 
+@dataclass(slots=True, kw_only=True)
+class _Queue[K, T]:
+    owner: K
+    weight: int
+    things: deque[T] = field(default_factory=deque)
+
+
 class Turns[K: Hashable, T]:
     """Things that wait, taken from their owners in turn by weight; those of one owner in the order they came.
 
@@ -26,9 +34,8 @@ class Turns[K: Hashable, T]:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[K, deque[T]] = {}
-        self._weights: dict[K, int] = {}
-        self._order: list[tuple[float, int, K]] = []
+        self._queues: dict[K, _Queue[K, T]] = {}
+        self._order: list[tuple[float, int, _Queue[K, T]]] = []
         self._pass = 0.0
         self._count = 0
         self._serial = count()
@@ -38,39 +45,36 @@ class Turns[K: Hashable, T]:
 
     def add(self, owner: K, thing: T, *, weight: int = 1) -> None:
         """`thing` waits from now on; `weight`, at least 1, is the owner's from now on."""
-        waiting = self._waiting.get(owner)
-        if waiting is None:
-            waiting = self._waiting[owner] = deque()
-            heappush(self._order, (self._pass, next(self._serial), owner))
-        waiting.append(thing)
-        self._weights[owner] = weight
+        queue = self._queues.get(owner)
+        if queue is None:
+            queue = self._queues[owner] = _Queue(owner=owner, weight=weight)
+            heappush(self._order, (self._pass, next(self._serial), queue))
+        queue.things.append(thing)
+        queue.weight = weight
         self._count += 1
 
     def take(self) -> T:
         """The next thing. Raises IndexError if nothing waits."""
-        self._pass, _, owner = self._order[0]
-        waiting = self._waiting[owner]
-        thing = waiting.popleft()
+        self._pass, _, queue = self._order[0]
+        thing = queue.things.popleft()
         self._count -= 1
-        if waiting:
-            heapreplace(self._order, (self._pass + 1 / self._weights[owner], next(self._serial), owner))
+        if queue.things:
+            heapreplace(self._order, (self._pass + 1 / queue.weight, next(self._serial), queue))
         else:
             heappop(self._order)
-            del self._waiting[owner], self._weights[owner]
+            del self._queues[queue.owner]
         return thing
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take the unwanted out of turn; the others keep their places."""
         removed: list[T] = []
-        for owner, waiting in self._waiting.items():
-            gone = [thing for thing in waiting if unwanted(thing)]
+        for queue in self._queues.values():
+            gone = [thing for thing in queue.things if unwanted(thing)]
             if gone:
                 removed += gone
-                self._waiting[owner] = deque(thing for thing in waiting if not unwanted(thing))
-        self._count -= len(removed)
-        emptied = {owner for owner, waiting in self._waiting.items() if not waiting}
-        if emptied:
-            for owner in emptied:
-                del self._waiting[owner], self._weights[owner]
-            self._order = sorted(entry for entry in self._order if entry[2] not in emptied)
+                queue.things = deque(thing for thing in queue.things if not unwanted(thing))
+        if removed:
+            self._count -= len(removed)
+            self._queues = {owner: queue for owner, queue in self._queues.items() if queue.things}
+            self._order = sorted(entry for entry in self._order if entry[2].things)
         return removed

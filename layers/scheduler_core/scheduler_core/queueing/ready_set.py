@@ -79,7 +79,7 @@ def announcement(now: datetime, hints: Sequence[Hint]) -> Announcement:
         page: list[int | str] = []
         last, due = None, 0
         for merchant_id, job_id, due_at, priority in hints[start : start + ANNOUNCE_PAGE]:
-            if due_at is not last:
+            if due_at != last:
                 last, due = due_at, milliseconds_up(due_at)
             page += (due, f"{merchant_id.hex}{job_id.hex}:{priority}")
         pages.append(page)
@@ -160,13 +160,14 @@ class ReadySet:
         hold: timedelta = timedelta(seconds=30),
         done: Sequence[str] = (),
         most_each: int | None = None,
-        allowances: Mapping[UUID, int] = MappingProxyType({}),
+        allowances: Mapping[int, int] = MappingProxyType({}),
     ) -> Popped:
         """Take up to `most` hints that are due by `now + lead`, fairly, and count `executor` as awake.
 
         The batch comes back to the set after `VISIBILITY_SECONDS` unless its `token` is among the `done` of a later
         call. `hold` is how long a place under a merchant's concurrency limit is kept without being held again.
-        No merchant gets more than `most_each` (None: no matter), or than its own allowance where it has one.
+        No merchant gets more than `most_each` (None: no matter), or than its own allowance where it has one; merchants'
+        ids are numbers there.
         """
         args: list[Any] = [
             milliseconds(now),
@@ -180,13 +181,13 @@ class ReadySet:
             len(done),
             *done,
             most if most_each is None else most_each,
-            *(word for merchant, allowed in allowances.items() for word in (merchant.hex, allowed)),
+            *(word for merchant, allowed in allowances.items() for word in (f"{merchant:032x}", allowed)),
         ]
         with self._translated():
             members, look_again_ms, ready, rebuild, more, unknown = self._run("pop", args)
         return Popped(
             token=token,
-            hints=[(m[:32].decode(), m[_JOB_HEX].decode()) for m in members],
+            hints=[(member[:32], member[_JOB_HEX]) for member in members.decode().split()],
             look_again_seconds=None if look_again_ms < 0 else look_again_ms / 1_000,
             ready=ready,
             must_rebuild=bool(rebuild),
@@ -368,6 +369,7 @@ class ReadySet:
                     retry=Retry(NoBackoff(), 1),
                     protocol=2,  # with this and without its name a client says nothing before its first command
                     driver_info=None,
+                    single_connection_client=True,  # to take one from a pool and look at it costs as much as a command
                 )
             except ValueError:  # a secret that is none: it may be mended while we run
                 raise redis.AuthenticationError("the secret is no Redis URL") from None

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from uuid import UUID
 
 from scheduler_core.domain.jobs import Hint
@@ -20,6 +21,7 @@ LIGHT_PAGE = 2_000
 HEAVY_SHARE = 4
 """A merchant is heavy if it takes more than one part in so many of what was read."""
 DUTY_SECONDS = 5.0
+_MERCHANT = attrgetter("merchant_id.int")
 _BEGINNING = claims.Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
@@ -69,7 +71,7 @@ class Refiller:
 
     def _copy(self, now: datetime, start: claims.Place, invoke: Callable[[], object] | None) -> Refill:
         until, place, announced, must_invoke = now + self._horizon, start, 0, False
-        seen: Counter[UUID] = Counter()
+        seen: Counter[int] = Counter()
         while True:
             most = min(PAGE, self._room - announced)
             page = self._page(place, until, most)
@@ -78,14 +80,14 @@ class Refiller:
                 if invoke is not None:
                     invoke()
             announced += len(page)
-            seen.update(hint.merchant_id for hint in page)
+            seen.update(map(_MERCHANT, page))
             if len(page) < most:
                 self._queue.mark_filled(None)
                 return Refill(announced=announced, must_invoke=must_invoke)
             place = claims.Place(page[-1].due_at, page[-1].job_id)
             if announced >= self._room:
                 break
-        heavy = [merchant for merchant, count in seen.items() if count * HEAVY_SHARE > announced]
+        heavy = [UUID(int=merchant) for merchant, count in seen.items() if count * HEAVY_SHARE > announced]
         light = self._page(place, until, LIGHT_PAGE, skipped=heavy)
         must_invoke |= self._queue.announce(now, light)
         self._queue.mark_filled((place.due_at, place.job_id))

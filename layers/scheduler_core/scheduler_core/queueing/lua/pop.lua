@@ -1,7 +1,7 @@
 -- Pops a batch, fairly. A popped batch is kept under its token until the token is reported done, or comes back.
 -- ARGV: now_ms, lead_ms, most, executor, presence_ms, token, visibility_ms, hold_ms, number of done tokens, done tokens...,
 --       the most for any merchant, then (merchant, the most for this one) pairs...
--- Answers: [members, next look in ms from now or -1, ready count, 1 if the set must be rebuilt, 1 if PostgreSQL has more,
+-- Answers: [members, each on a line of its own, next look in ms from now or -1, ready count, 1 if the set must be rebuilt, 1 if PostgreSQL has more,
 --           merchants whose terms are unknown]
 local MOVE_MOST = 4000
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -94,8 +94,9 @@ while #members < most do
     if interval then redis.call('SET', RATE .. merchant, arrival + got * interval, 'PX', 60000) end
   end
 end
+local lines = table.concat(members, '\n')
 if #members > 0 then
-  redis.call('HSET', POPPED, ARGV[6], table.concat(members, '\n'))
+  redis.call('HSET', POPPED, ARGV[6], lines)
   redis.call('ZADD', POPPED_UNTIL, now + tonumber(ARGV[7]), ARGV[6])
 end
 
@@ -104,4 +105,4 @@ local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
 if next_due then look_again_in(math.max(0, tonumber(next_due) - lead - now)) end
 local next_return = redis.call('ZRANGE', POPPED_UNTIL, 0, 0, 'WITHSCORES')[2]
 if next_return and #members == 0 then look_again_in(math.max(0, tonumber(next_return) - now)) end
-return {members, math.floor(soonest), ready, 1 - redis.call('EXISTS', EPOCH), redis.call('EXISTS', MORE), unknown}
+return {lines, math.floor(soonest), ready, 1 - redis.call('EXISTS', EPOCH), redis.call('EXISTS', MORE), unknown}
