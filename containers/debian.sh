@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A Debian root file system as an image, where none can be pulled: what the stand-ins beside this file are built upon.
-# Needs root, a running Docker engine and debootstrap. About 45 s; at once when the image is there.
+# Needs root and a running Docker engine; debootstrap is installed where it is missing. About 45 s; at once when the image
+# is there.
 # The mirror is the one that this machine's own apt uses. Prints the image's name, and what it does to stderr.
 #
 #   SUITE  Debian release, trixie by default
@@ -18,7 +19,11 @@ if [[ $(docker image inspect --format "{{index .Config.Labels \"$LABEL\"}}" "$IM
 fi
 fail() { echo "$*" >&2; exit 1; }
 ((EUID == 0)) || fail 'Making a root file system takes root.'
-command -v debootstrap >/dev/null || fail 'debootstrap is missing: apt-get install debootstrap'
+if ! command -v debootstrap >/dev/null; then
+  command -v apt-get >/dev/null || fail 'debootstrap is missing.'
+  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 install --yes \
+    --no-install-recommends debootstrap; } >&2 || fail 'debootstrap could not be installed.'
+fi
 
 # The first of apt's sources that has this release: others may be a vendor's.
 mirror=
