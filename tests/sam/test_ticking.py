@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -47,10 +48,21 @@ def start_lambda(prepared: Prepared, folder: Path) -> Iterator[str]:
             assert process.poll() is None, processes.tail(Path(log.name), 30)
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
+            _end(process)
     mark, network = "label=sam.cli.container.type=lambda", f"network={prepared.stores.network}"
     assert answer_of("docker", "ps", "-aq", "--filter", mark, "--filter", network, cwd=ROOT) == ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SAM loses a signal that comes while it handles something: it was seen to serve on. So it is told every 15 s."""
+
+    def has_ended() -> bool:
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=15)
+        return process.poll() is not None
+
+    assert processes.wait_until(has_ended, 60), "it does not end"
 
 
 def test_a_round_of_ticks_delivers_what_is_due(prepared: Prepared, start_lambda: str) -> None:
