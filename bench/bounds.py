@@ -35,11 +35,11 @@ BOUNDS: Final[Sequence[Bound]] = (
         promise="delivered, against a bare libcurl loop with one UPDATE for 500 rows",
     ),
     Bound(
-        workload="enqueue", figure="bulk_per_second", limit="copy", of_limit="per_second", least=0.12,
+        workload="enqueue", figure="bulk_per_second", limit="copy", of_limit="per_second", least=0.22,
         promise="taken in a thousand at a time, against COPY",
     ),
     Bound(
-        workload="enqueue", figure="one_p50_ms", limit="insert", of_limit="p50_ms", least=0.17, inverse=True,
+        workload="enqueue", figure="one_p50_ms", limit="insert", of_limit="p50_ms", least=0.3, inverse=True,
         promise="time of one INSERT and one Redis call, against that of one POST /jobs",
     ),
 )  # fmt: skip
