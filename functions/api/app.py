@@ -48,12 +48,12 @@ class _Admission(OpenAPIRequestValidationMiddleware):
         values: dict[str, Any] = {}
         errors: list[Any] = []
         for field in needed.header_params:
-            alias = field.alias
+            alias = field.alias.lower()
             value = next((sent[name] for name in sent if name.lower() == alias), None)
             if value is None and not field.required:
                 values[field.name] = field.get_default()
             else:
-                values[field.name], found = field.validate(value, loc=("header", alias))
+                values[field.name], found = field.validate(value, loc=("header", field.alias))
                 errors += found or ()
         for field in needed.body_params:
             values[field.name], found = field.validate(self._get_body(app), loc=("body",))

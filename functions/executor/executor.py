@@ -196,11 +196,13 @@ class Executor:
 
         A newcomer is a merchant that had nothing ready until now.
         """
+        newcomer = False
         for _ in range(ROOM_LOOKS):
             if self._roster.wait_for_room(self._worthwhile, ROOM_SECONDS):
                 return True
-            if self._queue.newcomer_heard():
-                break
+            newcomer = newcomer or self._queue.newcomer_heard()
+            if newcomer and self._roster.room() >= 1:
+                return True
         return self._roster.room() >= 1
 
     def _take(self, popped: Popped, report: Report) -> None:
@@ -288,7 +290,7 @@ class Executor:
             elif entry is None:
                 ended.append((job, _without_delivery(now, Verdict.PERMANENT, "its merchant is gone")))
             else:
-                parcels.append(Parcel(job, *entry.dress))
+                parcels.append(Parcel(job, *entry.of_each_parcel))
         return parcels, ended
 
     def _give_unclaimed_back(self, popped: Popped, claimed: list[ClaimedJob]) -> None:

@@ -20,8 +20,8 @@ class Entry:
     """One merchant."""
 
     terms: MerchantTerms
-    dress: tuple[tuple[Signer, ...], tuple[str, ...], int]
-    """What a parcel of this merchant has beside its job: signers, the ARNs allowed, the weight."""
+    of_each_parcel: tuple[tuple[Signer, ...], tuple[str, ...], int]
+    """What each has beside its job: signers, the ARNs allowed, the weight."""
     looked_up_at: datetime
 
 
@@ -55,7 +55,7 @@ class MerchantBook:
             )
             signers = tuple(Signer(secret) for secret in secrets)
             self._entries[merchant_id] = Entry(
-                terms=terms, dress=(signers, terms.allowed_target_arns, terms.limits.weight), looked_up_at=now
+                terms=terms, of_each_parcel=(signers, terms.allowed_target_arns, terms.limits.weight), looked_up_at=now
             )
         # A new set each time: other threads look into it.
         self._limited = frozenset(

@@ -9,7 +9,7 @@ from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import ClaimedJob
 
 # Ids as numbers: each job comes by here five times, and Python hashes and compares a UUID by a call.
-Number = tuple[int, int]
+Key = tuple[int, int]
 """A job's id as a number, and the attempt's."""
 _MERCHANT = attrgetter("merchant_id.int")
 _LEASE = attrgetter("lease_id")
@@ -29,8 +29,8 @@ class Roster:
     def __init__(self, capacity: int, unrecorded: int) -> None:
         self.capacity = capacity
         self._most_unrecorded = unrecorded
-        self._under_way: dict[Number, ClaimedJob] = {}
-        self._ended: dict[Number, ClaimedJob] = {}
+        self._under_way: dict[Key, ClaimedJob] = {}
+        self._ended: dict[Key, ClaimedJob] = {}
         self._of_merchant: Counter[int] = Counter()
         self._of_lease: Counter[int] = Counter()
         self._spent: set[int] = set()
@@ -113,7 +113,7 @@ class Roster:
 
     def _take_off(self, jobs: Iterable[ClaimedJob]) -> list[ClaimedJob]:
         removed: list[ClaimedJob] = []
-        cut_off: dict[Number, ClaimedJob] = {}
+        cut_off: dict[Key, ClaimedJob] = {}
         ended, under_way = self._ended, self._under_way
         for job in jobs:
             key = job.id.int, job.attempt
@@ -132,9 +132,8 @@ class Roster:
         self._changed.notify_all()
         return removed
 
-    def _end(self, jobs: Iterable[ClaimedJob], ended: dict[Number, ClaimedJob]) -> None:
-        under_way: dict[Number, ClaimedJob] = self._under_way
-        merchants: list[int] = []
+    def _end(self, jobs: Iterable[ClaimedJob], ended: dict[Key, ClaimedJob]) -> None:
+        under_way, merchants = self._under_way, []
         for job in jobs:
             key = job.id.int, job.attempt
             if under_way.pop(key, None) is not None:
