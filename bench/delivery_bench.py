@@ -24,7 +24,6 @@ from scheduler_core.delivery.courier import Courier
 from scheduler_core.delivery.parcels import Delivery, Parcel
 from scheduler_core.domain.ids import uuid7
 from scheduler_core.domain.jobs import ClaimedJob
-from scheduler_core.domain.lifecycle import ScheduleType
 from scheduler_core.domain.outcomes import Verdict
 from scheduler_core.security.signing import Signer
 
@@ -46,20 +45,8 @@ def deliveries_per_second(url: str, jobs: int, at_once: int) -> float:
                 attempt=1,
                 lease_id=0,
                 due_at=now,
-                retries=0,
-                rescues=0,
-                polls=0,
-                max_retries=3,
-                max_attempts=None,
-                interval_seconds=None,
-                schedule_type=ScheduleType.ONE_TIME,
-                template_id=None,
-                priority=0,
                 expires_at=None,
                 timeout_seconds=30,
-                retry_initial_seconds=1.0,
-                retry_max_seconds=60.0,
-                retry_multiplier=2.0,
                 target=target,
                 payload=_PAYLOAD,
             ),

@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 
 from scheduler_core.domain.ids import uuid7
-from scheduler_core.domain.jobs import ClaimedJob, Hint
+from scheduler_core.domain.jobs import ClaimedJob, Hint, RunningJob
 from scheduler_core.domain.lifecycle import ScheduleType
 from scheduler_core.storage.claims import LEASE_ID_BITS
 
@@ -153,6 +153,22 @@ def claimed_job(**fields: Any) -> ClaimedJob:
         "attempt": 1,
         "lease_id": 1,
         "due_at": NOW,
+        "expires_at": None,
+        "timeout_seconds": 30,
+        "target": http_target(),
+        "payload": None,
+        **fields,
+    }
+    return ClaimedJob(**given)
+
+
+def running_job(**fields: Any) -> RunningJob:
+    """A job under its first attempt."""
+    given: dict[str, Any] = {
+        "id": new_id(),
+        "merchant_id": new_id(),
+        "attempt": 1,
+        "due_at": NOW,
         "retries": 0,
         "rescues": 0,
         "polls": 0,
@@ -163,15 +179,12 @@ def claimed_job(**fields: Any) -> ClaimedJob:
         "template_id": None,
         "priority": 0,
         "expires_at": None,
-        "timeout_seconds": 30,
         "retry_initial_seconds": 1.0,
         "retry_max_seconds": 3600.0,
         "retry_multiplier": 2.0,
-        "target": http_target(),
-        "payload": None,
         **fields,
     }
-    return ClaimedJob(**given)
+    return RunningJob(**given)
 
 
 def seconds(count: float) -> timedelta:

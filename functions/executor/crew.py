@@ -14,7 +14,7 @@ from executor.recorder import Recorder
 from executor.roster import Roster
 from executor.settings import ExecutorSettings
 from scheduler_core.delivery.courier import Courier
-from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
+from scheduler_core.domain.jobs import AttemptRecord, RunningJob
 from scheduler_core.invocation.lambda_invoker import InvocationError, LambdaInvoker
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
@@ -129,7 +129,7 @@ class Crew:
         while len(self.roster) and may_wait():
             self.roster.wait_until_empty(0.1)
 
-    def release(self, released: Callable[[datetime, ClaimedJob], AttemptRecord]) -> int:
+    def release(self, released: Callable[[datetime, RunningJob], AttemptRecord]) -> int:
         """Cut off what is left and give it back; answers how many jobs that were."""
         keys = {(job.id, job.attempt) for job in self.courier.abort_all()}
         left = [job for job in self.roster.held() if (job.id, job.attempt) in keys]

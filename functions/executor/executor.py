@@ -17,7 +17,7 @@ from executor.roster import Roster
 from scheduler_core.clock import monotonic
 from scheduler_core.delivery.parcels import Parcel
 from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
-from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint
+from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, RunningJob
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict, expiry_due
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import Popped, ReadySet
@@ -131,7 +131,7 @@ class Executor:
                 logger.warning("the database is away; waiting for it", extra={"cause": str(error)})
                 self._pause()
 
-    def give_back(self, jobs: Sequence[ClaimedJob], released: Callable[[datetime, ClaimedJob], AttemptRecord]) -> None:
+    def give_back(self, jobs: Sequence[ClaimedJob], released: Callable[[datetime, RunningJob], AttemptRecord]) -> None:
         """Let others have the jobs that this executor will not deliver; at worst their leases run out."""
         now = self._clock()
         try:
@@ -139,11 +139,12 @@ class Executor:
                 page = jobs[start : start + self._batch]
                 spent = self._roster.spent_after(page)
                 with self._database.transaction() as connection:
-                    records = [released(now, job) for job in page]
+                    running = claims.running(connection, page)
+                    records = [released(now, job) for job in running]
                     claims.record(connection, records, now=now, executor_id=self._executor_id, leases=spent)
                 self._roster.remove(page)
                 self._roster.ended(spent)
-                self._queue.announce(now, [Hint(job.merchant_id, job.id, now, job.priority) for job in page])
+                self._queue.announce(now, [Hint(job.merchant_id, job.id, now, job.priority) for job in running])
         except DatabaseUnavailableError as error:
             logger.warning("jobs could not be given back; their leases will run out", extra={"cause": str(error)})
         except QueueUnavailableError as error:

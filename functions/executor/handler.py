@@ -16,7 +16,7 @@ from executor.executor import Report
 from executor.settings import ExecutorSettings
 from executor.stopping import stop_request
 from scheduler_core.clock import utc_now
-from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob
+from scheduler_core.domain.jobs import AttemptRecord, RunningJob
 from scheduler_core.domain.outcomes import released
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import Arrival, ReadySet
@@ -69,5 +69,5 @@ def _remaining_seconds(context: LambdaContext) -> Any:
     return lambda: context.get_remaining_time_in_millis() / 1_000
 
 
-def _time_is_up(now: datetime, job: ClaimedJob) -> AttemptRecord:
+def _time_is_up(now: datetime, job: RunningJob) -> AttemptRecord:
     return released(now, job, "its executor's time was up")

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
+from scheduler_core.delivery.parcels import Delivery
 from scheduler_core.domain.jobs import AttemptOutcome, AttemptRecord, ClaimedJob
 from scheduler_core.domain.outcomes import DeliveryResult
 from scheduler_core.observability.log import log_event
@@ -19,37 +20,49 @@ class Journal:
     def __init__(self, *, single_jobs: bool) -> None:
         self._single_jobs = single_jobs
 
-    def ended(self, results: Sequence[tuple[ClaimedJob, DeliveryResult]], records: Sequence[AttemptRecord]) -> None:
-        """These attempts have ended and are recorded."""
+    def ended(self, done: Sequence[Delivery], others: Sequence[tuple[ClaimedJob, AttemptRecord]]) -> None:
+        """Attempts that completed their jobs, and `others`, have ended and are recorded."""
         if self._single_jobs:
-            for (job, _), record in zip(results[:MOST_SINGLE], records, strict=False):
-                self._one(job, record)
-        if not self._single_jobs or len(records) > MOST_SINGLE:
-            self._summary(records)
+            for job, result in done[:MOST_SINGLE]:
+                self._one(job, result, AttemptOutcome.COMPLETED)
+            for job, record in others[: MOST_SINGLE - len(done[:MOST_SINGLE])]:
+                self._one(job, record, record.outcome, record.next_run_at)
+        if not self._single_jobs or len(done) + len(others) > MOST_SINGLE:
+            self._summary(done, others)
 
-    def _one(self, job: ClaimedJob, record: AttemptRecord) -> None:
+    def _one(
+        self,
+        job: ClaimedJob,
+        ended: DeliveryResult | AttemptRecord,
+        outcome: AttemptOutcome,
+        next_run_at: datetime | None = None,
+    ) -> None:
         log_event(
             "job.ended",
             "an attempt has ended",
             job_id=str(job.id),
             merchant_id=str(job.merchant_id),
             attempt=job.attempt,
-            outcome=record.outcome,
-            late_ms=round(_milliseconds(record.started_at - record.due_at), 2),
-            took_ms=round(_milliseconds(record.finished_at - record.started_at), 2),
-            http_status=record.http_status,
-            error=record.error,
-            next_run_at=record.next_run_at,
+            outcome=outcome,
+            late_ms=round(_milliseconds(ended.started_at - job.due_at), 2),
+            took_ms=round(_milliseconds(ended.finished_at - ended.started_at), 2),
+            http_status=ended.http_status,
+            error=ended.error,
+            next_run_at=next_run_at,
             url=_origin(job.target),
         )
 
-    def _summary(self, records: Sequence[AttemptRecord]) -> None:
-        outcomes = Counter([record.outcome for record in records])
-        late = sorted([record.started_at - record.due_at for record in records])
+    def _summary(self, done: Sequence[Delivery], others: Sequence[tuple[ClaimedJob, AttemptRecord]]) -> None:
+        outcomes = Counter(record.outcome for _, record in others)
+        late = [result.started_at - job.due_at for job, result in done]
+        late += [record.started_at - job.due_at for job, record in others]
+        if not late:
+            return
+        late.sort()
         log_event(
             "deliveries",
             "a batch of attempts has ended",
-            completed=outcomes[AttemptOutcome.COMPLETED],
+            completed=len(done) + outcomes[AttemptOutcome.COMPLETED],
             retried=outcomes[AttemptOutcome.RETRIED],
             failed=outcomes[AttemptOutcome.FAILED],
             late_p50_ms=round(_milliseconds(late[len(late) // 2]), 2),

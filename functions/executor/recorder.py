@@ -4,30 +4,41 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from psycopg import Connection
 from psycopg.errors import DeadlockDetected
 
 from executor.journal import Journal
 from executor.merchant_book import MerchantBook
 from executor.roster import Roster
 from scheduler_core.clock import monotonic
+from scheduler_core.delivery.parcels import Delivery
 from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
-from scheduler_core.domain.jobs import AttemptOutcome, AttemptRecord, ClaimedJob, Hint
-from scheduler_core.domain.outcomes import DeliveryResult, Verdict, decide, record
+from scheduler_core.domain.jobs import AttemptOutcome, AttemptRecord, ClaimedJob, Hint, RunningJob
+from scheduler_core.domain.outcomes import DeliveryResult, Verdict, completion, decide, record
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.announcing import Announcer
 from scheduler_core.storage import claims, templates
 from scheduler_core.storage.database import Database
 
-Results = list[tuple[ClaimedJob, DeliveryResult]]
 RETRY_SECONDS = 0.2
 BUSY_RESULTS = 16
 """Whoever writes at least so many at once is busy, and waits for more before the next statement: a small one costs
 PostgreSQL nearly as much as a large one."""
 GATHER_SECONDS = 0.02
 """How long: some hundred results of a busy courier, which hands them over a few dozen at a time."""
+
+
+class _Moved(NamedTuple):
+    """A job whose attempt did not simply complete it, and how it goes on."""
+
+    claimed: ClaimedJob
+    job: RunningJob
+    result: DeliveryResult
+    record: AttemptRecord
 
 
 class Recorder:
@@ -57,7 +68,7 @@ class Recorder:
         self._batch = batch
         self._clock = clock
         self._jitter = jitter
-        self._incoming: SimpleQueue[Results | None] = SimpleQueue()
+        self._incoming: SimpleQueue[list[Delivery] | None] = SimpleQueue()
         self._gives_up_at = float("inf")
         self._busy = False
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
@@ -65,7 +76,7 @@ class Recorder:
     def start(self) -> None:
         self._thread.start()
 
-    def take(self, results: Results) -> None:
+    def take(self, results: list[Delivery]) -> None:
         """Results to be recorded; returns at once. Called from any thread."""
         self._roster.delivered([job for job, _ in results])
         self._incoming.put(results)
@@ -85,7 +96,7 @@ class Recorder:
                 logger.exception("a batch of results could not be recorded")
                 self._roster.forsake([job for job, _ in results])
 
-    def _next(self) -> Results | None:
+    def _next(self) -> list[Delivery] | None:
         """Whatever has come in, up to a batch; None: the end."""
         results = self._incoming.get()
         if results is None:
@@ -103,53 +114,71 @@ class Recorder:
         self._busy = len(gathered) >= BUSY_RESULTS
         return gathered
 
-    def _handle(self, results: Results) -> None:
+    def _handle(self, results: list[Delivery]) -> None:
         now = self._clock()
-        records = [record(job, decide(now, job, result, self._jitter()), result) for job, result in results]
         jobs = [job for job, _ in results]
         spent = self._roster.spent_after(jobs)
-        written = self._write(now, records, spent)
-        if written is None:
+        done = [each for each in results if each[1].verdict is Verdict.DONE]
+        others = [] if len(done) == len(results) else [each for each in results if each[1].verdict is not Verdict.DONE]
+        moved = self._write(now, done, others, spent)
+        if moved is None:
             self._roster.forsake(jobs)
             return
         self._roster.remove(jobs)
         self._roster.ended(spent)
-        self._follow_up(now, results, written)
-        self._journal.ended(results, records)
+        self._follow_up(now, jobs, moved)
+        self._journal.ended(done, [(each.claimed, each.record) for each in moved])
 
     def _write(
-        self, now: datetime, records: Sequence[AttemptRecord], spent: Sequence[int]
-    ) -> Sequence[AttemptRecord] | None:
-        """Those written, and the leases `spent` are ended; None: given up, and what runs is left to its leases."""
+        self, now: datetime, done: Sequence[Delivery], others: Sequence[Delivery], spent: Sequence[int]
+    ) -> list[_Moved] | None:
+        """How those `others` that were still ours go on, and the leases `spent` are ended; None: given up."""
+        completions = [completion(job, result) for job, result in done]
         while True:
             try:
                 with self._database.statement() as connection:
-                    return claims.record(connection, records, now=now, executor_id=self._executor_id, leases=spent)
+                    moving = self._decided(now, connection, others)
+                    # A lease ends with the last that is written of it.
+                    first, last = ((), spent) if moving else (spent, ())
+                    claims.complete(connection, completions, now=now, executor_id=self._executor_id, leases=first)
+                    records = [each.record for each in moving]
+                    written = claims.record(connection, records, now=now, executor_id=self._executor_id, leases=last)
+                    fences = {(each.job_id, each.attempt) for each in written}
+                    return [each for each in moving if (each.job.id, each.job.attempt) in fences]
             except (DatabaseUnavailableError, DeadlockDetected) as error:
+                count = len(done) + len(others)
                 if monotonic() >= self._gives_up_at:
-                    logger.error("results are given up; their leases will run out", extra={"count": len(records)})
+                    logger.error("results are given up; their leases will run out", extra={"count": count})
                     return None
-                logger.warning("results wait for the database", extra={"cause": str(error), "count": len(records)})
+                logger.warning("results wait for the database", extra={"cause": str(error), "count": count})
                 threading.Event().wait(RETRY_SECONDS)
 
-    def _follow_up(self, now: datetime, results: Results, written: Sequence[AttemptRecord]) -> None:
-        again = [record for record in written if record.next_run_at is not None]
+    def _decided(self, now: datetime, connection: Connection[Any], others: Sequence[Delivery]) -> list[_Moved]:
+        """What becomes of `others`; those that are another's by now are left out."""
+        running = {(job.id, job.attempt): job for job in claims.running(connection, [job for job, _ in others])}
+        moving = []
+        for claimed, result in others:
+            job = running.get((claimed.id, claimed.attempt))
+            if job is not None:
+                decision = decide(now, job, result, self._jitter())
+                moving.append(_Moved(claimed, job, result, record(job, decision, result)))
+        return moving
+
+    def _follow_up(self, now: datetime, ended: Sequence[ClaimedJob], moved: Sequence[_Moved]) -> None:
+        again = [
+            Hint(job.merchant_id, job.id, record.next_run_at, job.priority)
+            for _, job, _, record in moved
+            if record.next_run_at is not None
+        ]
         if again:
-            self._announce(now, results, again)
+            self._announcer.announce(now, again)
         limited = self._book.limited_merchants()
         if limited:
-            self._release([(job.merchant_id.hex, job.id.hex) for job, _ in results if job.merchant_id in limited])
-        gone = [job for job, result in results if result.verdict is Verdict.GONE]
-        if gone:
-            failed = {record.job_id for record in written if record.outcome is AttemptOutcome.FAILED}
-            for job in gone:
-                if job.template_id is not None and job.id in failed:
-                    self._pause(now, job, job.template_id)
-
-    def _announce(self, now: datetime, results: Results, again: Sequence[AttemptRecord]) -> None:
-        priorities = {job.id: job.priority for job, _ in results}
-        hints = [Hint(r.merchant_id, r.job_id, r.next_run_at, priorities[r.job_id]) for r in again if r.next_run_at]
-        self._announcer.announce(now, hints)
+            self._release([(job.merchant_id.hex, job.id.hex) for job in ended if job.merchant_id in limited])
+        for _, job, result, ended_as in moved:
+            gone = result.verdict is Verdict.GONE and ended_as.outcome is AttemptOutcome.FAILED
+            if gone and job.template_id is not None:
+                self._pause(now, job.merchant_id, job.template_id)
 
     def _release(self, places: Sequence[tuple[str, str]]) -> None:
         if not places:
@@ -159,11 +188,9 @@ class Recorder:
         except QueueUnavailableError as error:
             logger.warning("places under a limit free themselves later", extra={"cause": str(error)})
 
-    def _pause(self, now: datetime, job: ClaimedJob, template_id: UUID) -> None:
+    def _pause(self, now: datetime, merchant_id: UUID, template_id: UUID) -> None:
         try:
             with self._database.transaction() as connection:
-                templates.pause(
-                    connection, job.merchant_id, template_id, reason="its target answered 410 Gone", now=now
-                )
+                templates.pause(connection, merchant_id, template_id, reason="its target answered 410 Gone", now=now)
         except DatabaseUnavailableError as error:
             logger.warning("a template was not paused; its next run will try again", extra={"cause": str(error)})

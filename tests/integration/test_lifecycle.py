@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scheduler_core.domain.errors import StaleTransitionError
 from scheduler_core.domain.jobs import MAX_RESCUES, ClaimedJob
 from scheduler_core.domain.lifecycle import TERMINAL, Event, JobStatus, allows
-from scheduler_core.domain.outcomes import DeliveryResult, Verdict, decide, record, rescued
+from scheduler_core.domain.outcomes import DeliveryResult, Verdict, completion, decide, record, rescued
 from scheduler_core.storage import claims, jobs
 from scheduler_core.storage.database import Database, Role
 from tests.builders import NOW, new_id, random_lease_id, store_jobs, store_merchant
@@ -71,13 +71,20 @@ class Life(RuleBasedStateMachine):
         """Any executor that ever held the job may report, however late (I3)."""
         job = data.draw(st.sampled_from(self.held))
         result = DeliveryResult(verdict, self.now, self.now)
-        written = record(job, decide(self.now, job, result, 0.5), result)
         with self.worker.transaction() as connection:
-            accepted = claims.record(connection, [written], now=self.now, executor_id=WATCHER)
+            if verdict is Verdict.DONE:
+                ended = [completion(job, result)]
+                status = JobStatus.COMPLETED
+                accepted = claims.complete(connection, ended, now=self.now, executor_id=WATCHER)
+            else:
+                running = claims.running(connection, [job])
+                records = [record(each, decide(self.now, each, result, 0.5), result) for each in running]
+                status = records[0].status if records else self.status
+                accepted = len(claims.record(connection, records, now=self.now, executor_id=WATCHER))
         current = self.status is JobStatus.RUNNING and job.attempt == self.attempt
         assert bool(accepted) == current
         if current:
-            self.status = written.status
+            self.status = status
             self.ended_attempts += 1
 
     @rule()

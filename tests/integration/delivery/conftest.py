@@ -21,7 +21,6 @@ from scheduler_core.delivery.courier import Courier
 from scheduler_core.delivery.parcels import Delivery, Parcel
 from scheduler_core.domain.ids import uuid7
 from scheduler_core.domain.jobs import ClaimedJob
-from scheduler_core.domain.lifecycle import ScheduleType
 from scheduler_core.domain.outcomes import DeliveryResult
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -191,20 +190,8 @@ def job_for(target: dict[str, Any] | str, **fields: Any) -> ClaimedJob:
         "attempt": 1,
         "lease_id": 1,
         "due_at": now - timedelta(milliseconds=1),
-        "retries": 0,
-        "rescues": 0,
-        "polls": 0,
-        "max_retries": 3,
-        "max_attempts": None,
-        "interval_seconds": None,
-        "schedule_type": ScheduleType.ONE_TIME,
-        "template_id": None,
-        "priority": 0,
         "expires_at": None,
         "timeout_seconds": 5,
-        "retry_initial_seconds": 1.0,
-        "retry_max_seconds": 60.0,
-        "retry_multiplier": 2.0,
         "target": target if isinstance(target, str) else json.dumps(target),
         "payload": '{"n": 1}',
     }

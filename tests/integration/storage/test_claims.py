@@ -10,7 +10,7 @@ import pytest
 from dev import processes
 from scheduler_core.domain.jobs import AttemptOutcome, ClaimedJob
 from scheduler_core.domain.lifecycle import JobStatus
-from scheduler_core.domain.outcomes import Complete, DeliveryResult, Retry, Verdict, record, rescued
+from scheduler_core.domain.outcomes import Complete, DeliveryResult, Retry, Verdict, completion, record, rescued
 from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database, Role
 from tests.builders import (
@@ -113,13 +113,28 @@ def test_a_completed_attempt_is_recorded_with_its_execution_and_the_minutes_rate
     merchant = store_merchant(database_url)
     ids = store_jobs(database_url, merchant, 3)
     jobs = claim(database, merchant, ids)
-    records = [record(job, Complete(), result(http_status=200)) for job in jobs]
+    completions = [completion(job, result(http_status=200)) for job in jobs]
     with database.transaction() as connection:
-        written = claims.record(connection, records, now=NOW, executor_id=EXECUTOR)
-    assert {(each.job_id, each.attempt) for each in written} == {(job_id, 1) for job_id in ids}
+        assert claims.complete(connection, completions, now=NOW, executor_id=EXECUTOR) == 3
     assert {job_row(database_url, i)["status"] for i in ids} == {"completed"}
     assert ended_attempts(database_url) == ["completed"] * 3
     assert [r["completed"] for r in rows(database_url, "SELECT completed FROM throughput")] == [3]
+
+
+def test_a_completion_leaves_what_the_long_way_leaves(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    # Its first attempt failed, so there is an error to forget and a retry to keep.
+    jobs = claim(
+        database, merchant, store_jobs(database_url, merchant, 2, status="retrying", retries=1, last_error="x")
+    )
+    answer = result(http_status=201, response="thanks")
+    with database.transaction() as connection:
+        assert claims.complete(connection, [completion(jobs[0], answer)], now=NOW, executor_id=EXECUTOR) == 1
+        records = [record(job, Complete(), answer) for job in claims.running(connection, jobs)]
+        assert claims.record(connection, records, now=NOW, executor_id=EXECUTOR) == records
+    short, long = (job_row(database_url, job.id) for job in jobs)
+    assert short | {"id": None, "lease_id": None} == long | {"id": None, "lease_id": None}
+    assert (short["status"], short["retries"], short["response"]) == ("completed", 1, "thanks")
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
@@ -137,12 +152,14 @@ def test_what_waits_for_a_row_is_done_when_it_is_free(database_url: str, plans: 
         connection.prepare_threshold = 0
         connection.execute(f"SET plan_cache_mode = {plans}".encode())
     claimed: list[ClaimedJob] = []
-    written: list[object] = []
+    written: list[int] = []
 
     def record_all() -> None:
         with worker.transaction() as connection:
-            records = [record(job, Complete(), result(http_status=200)) for job in claimed]
-            written.extend(claims.record(connection, records, now=NOW, executor_id=EXECUTOR))
+            completions = [completion(job, result(http_status=200)) for job in claimed[:10]]
+            written.append(claims.complete(connection, completions, now=NOW, executor_id=EXECUTOR))
+            records = [record(job, Complete(), result()) for job in claims.running(connection, claimed[10:])]
+            written.append(len(claims.record(connection, records, now=NOW, executor_id=EXECUTOR)))
 
     with other.transaction() as connection:
         connection.execute("UPDATE jobs SET priority = 7 WHERE id = ANY (%s)", (ids,))
@@ -157,7 +174,7 @@ def test_what_waits_for_a_row_is_done_when_it_is_free(database_url: str, plans: 
         waiting.start()
         wait_for_a_lock(database_url)
     waiting.join()
-    assert len(written) == 20
+    assert written == [10, 10]
     worker.close()
     other.close()
 
@@ -179,7 +196,10 @@ def test_i3_a_late_result_does_not_overwrite_a_newer_attempt(database: Database,
     [newer] = claim(database, merchant, [job_id], now=NOW + seconds(30))
     assert newer.attempt == 2
     with database.transaction() as connection:
-        assert claims.record(connection, [record(late, Complete(), result())], now=NOW, executor_id=EXECUTOR) == []
+        assert claims.running(connection, [late]) == []
+        assert claims.complete(connection, [completion(late, result())], now=NOW, executor_id=EXECUTOR) == 0
+        late_failure = record(lost, Retry(NOW, "boom"), result(Verdict.RETRYABLE))
+        assert claims.record(connection, [late_failure], now=NOW, executor_id=EXECUTOR) == []
     row = job_row(database_url, job_id)
     assert (row["status"], row["attempt"]) == ("running", 2)
     assert [r["outcome"] for r in rows(database_url, "SELECT outcome FROM executions")] == ["lost"]
@@ -190,13 +210,15 @@ def test_i3_a_cancelled_jobs_result_is_refused(database: Database, database_url:
     [job_id] = store_jobs(database_url, merchant)
     [job] = claim(database, merchant, [job_id])
     with database.transaction() as connection:
+        [running] = claims.running(connection, [job])
         connection.execute(
             "UPDATE jobs SET status = 'cancelled', dead = true, lease_id = NULL, completed_at = %s WHERE id = %s",
             (NOW, job_id),
         )
     with database.transaction() as connection:
         assert claims.extend_leases(connection, [job], now=NOW, lease=LEASE) == set()
-        assert claims.record(connection, [record(job, Complete(), result())], now=NOW, executor_id=EXECUTOR) == []
+        assert claims.complete(connection, [completion(job, result())], now=NOW, executor_id=EXECUTOR) == 0
+        assert claims.record(connection, [record(running, Complete(), result())], now=NOW, executor_id=EXECUTOR) == []
     assert job_row(database_url, job_id)["status"] == "cancelled"
 
 
@@ -206,9 +228,9 @@ def test_a_retry_waits_and_remembers_its_error(database: Database, database_url:
     [job] = claim(database, merchant, [job_id])
     at = NOW + seconds(7)
     with database.transaction() as connection:
-        claims.record(
-            connection, [record(job, Retry(at, "boom"), result(Verdict.RETRYABLE))], now=NOW, executor_id=EXECUTOR
-        )
+        [running] = claims.running(connection, [job])
+        written = record(running, Retry(at, "boom"), result(Verdict.RETRYABLE))
+        claims.record(connection, [written], now=NOW, executor_id=EXECUTOR)
     row = job_row(database_url, job_id)
     assert (row["status"], row["next_run_at"], row["retries"], row["last_error"]) == ("retrying", at, 1, "boom")
     assert row["completed_at"] is None
@@ -261,9 +283,9 @@ def test_what_is_being_recorded_is_not_rescued_and_its_lease_stays(database: Dat
     jobs = claim(database, merchant, store_jobs(database_url, merchant, 2))
     other = Database(database_url, Role.WORKER)
     with database.transaction() as executor, other.transaction() as watcher:
-        claims.record(executor, [record(jobs[0], Complete(), result())], now=NOW, executor_id=EXECUTOR)
+        claims.complete(executor, [completion(jobs[0], result())], now=NOW, executor_id=EXECUTOR)
         leases = claims.lock_expired_leases_across_merchants(watcher, now=NOW + LEASE, most=10)
-        assert claims.lock_lost_across_merchants(watcher, leases, most=10) == [jobs[1]._replace(payload=None)]
+        assert claims.lock_lost_across_merchants(watcher, leases, most=10) == claims.running(watcher, jobs[1:])
         claims.end_rescued_leases_across_merchants(watcher, leases)
     assert lease_expiry(database_url, jobs[1].id) == NOW + LEASE
     other.close()
@@ -284,20 +306,23 @@ def test_a_heartbeat_that_comes_after_the_rescue_holds_nothing(database: Databas
         beating = threading.Thread(target=beat)
         beating.start()
         wait_for_a_lock(database_url)
-        claims.record(connection, [rescued(late, job, 0.0)], now=late, executor_id=EXECUTOR)
+        [lost] = claims.running(connection, [job])
+        claims.record(connection, [rescued(late, lost, 0.0)], now=late, executor_id=EXECUTOR)
         claims.end_rescued_leases_across_merchants(connection, leases)
     beating.join()
     assert beats == [set()]
     other.close()
 
 
-def test_a_record_ends_the_leases_it_is_told_of(database: Database, database_url: str) -> None:
+def test_whatever_is_written_last_of_a_lease_ends_it(database: Database, database_url: str) -> None:
     merchant = store_merchant(database_url)
-    [job] = claim(database, merchant, store_jobs(database_url, merchant))
-    claim(database, merchant, store_jobs(database_url, merchant))
+    [done], [failed], [gone], _ = (claim(database, merchant, store_jobs(database_url, merchant)) for _ in range(4))
     with database.transaction() as connection:
-        records = [record(job, Complete(), result())]
-        claims.record(connection, records, now=NOW, executor_id=EXECUTOR, leases=[job.lease_id])
+        completions = [completion(done, result())]
+        claims.complete(connection, completions, now=NOW, executor_id=EXECUTOR, leases=[done.lease_id])
+        records = [record(job, Complete(), result()) for job in claims.running(connection, [failed])]
+        claims.record(connection, records, now=NOW, executor_id=EXECUTOR, leases=[failed.lease_id])
+        claims.complete(connection, [], now=NOW, executor_id=EXECUTOR, leases=[gone.lease_id])
     assert len(rows(database_url, "SELECT * FROM leases")) == 1
 
 

@@ -22,7 +22,7 @@ from scheduler_core.domain.outcomes import (
     rescued,
     verdict_of_status,
 )
-from tests.builders import NOW, claimed_job, seconds
+from tests.builders import NOW, running_job, seconds
 
 
 def result(verdict: Verdict, **more: Any) -> DeliveryResult:
@@ -53,50 +53,50 @@ def test_statuses_have_verdicts(status: int, verdict: Verdict) -> None:
 
 
 def test_done_completes() -> None:
-    assert decide(NOW, claimed_job(), result(Verdict.DONE), 0.5) == Complete()
+    assert decide(NOW, running_job(), result(Verdict.DONE), 0.5) == Complete()
 
 
 def test_not_yet_completes_a_job_that_is_not_polling() -> None:
-    assert decide(NOW, claimed_job(), result(Verdict.NOT_YET), 0.5) == Complete()
+    assert decide(NOW, running_job(), result(Verdict.NOT_YET), 0.5) == Complete()
 
 
 def test_not_yet_asks_a_polling_target_again_after_its_interval() -> None:
-    job = claimed_job(schedule_type=ScheduleType.POLLING, interval_seconds=20, max_attempts=3)
+    job = running_job(schedule_type=ScheduleType.POLLING, interval_seconds=20, max_attempts=3)
     assert decide(NOW, job, result(Verdict.NOT_YET), 0.5) == AskAgain(NOW + seconds(20))
 
 
 def test_a_polling_target_is_asked_at_most_max_attempts_times() -> None:
-    job = claimed_job(schedule_type=ScheduleType.POLLING, interval_seconds=20, max_attempts=3, polls=2)
+    job = running_job(schedule_type=ScheduleType.POLLING, interval_seconds=20, max_attempts=3, polls=2)
     assert decide(NOW, job, result(Verdict.NOT_YET), 0.5) == Fail("the target was asked 3 times and is still not done")
 
 
 def test_a_retryable_failure_is_tried_again_with_full_jitter() -> None:
-    job = claimed_job(retries=2)
+    job = running_job(retries=2)
     assert decide(NOW, job, result(Verdict.RETRYABLE, error="boom"), 0.5) == Retry(NOW + seconds(2), "boom")
 
 
 def test_retry_after_is_honoured_up_to_the_cap() -> None:
-    job = claimed_job(retry_max_seconds=60.0)
+    job = running_job(retry_max_seconds=60.0)
     asked = result(Verdict.RETRYABLE, http_status=429, retry_after_seconds=500.0)
     assert decide(NOW, job, asked, 0.0) == Retry(NOW + seconds(60), "the target answered 429")
 
 
 def test_exhausted_retries_are_a_dead_letter() -> None:
-    assert isinstance(decide(NOW, claimed_job(retries=3), result(Verdict.RETRYABLE), 0.5), Fail)
+    assert isinstance(decide(NOW, running_job(retries=3), result(Verdict.RETRYABLE), 0.5), Fail)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.PERMANENT, Verdict.GONE])
 def test_a_permanent_failure_is_not_tried_again(verdict: Verdict) -> None:
-    assert decide(NOW, claimed_job(), result(verdict, error="no"), 0.5) == Fail("no")
+    assert decide(NOW, running_job(), result(verdict, error="no"), 0.5) == Fail("no")
 
 
 def test_a_retry_after_expiry_expires_instead() -> None:
-    job = claimed_job(expires_at=NOW + seconds(1), retries=2)
+    job = running_job(expires_at=NOW + seconds(1), retries=2)
     assert isinstance(decide(NOW, job, result(Verdict.RETRYABLE), 0.9), Expire)
 
 
 def test_a_long_error_is_cut() -> None:
-    decision = decide(NOW, claimed_job(), result(Verdict.PERMANENT, error="x" * 9_999), 0.5)
+    decision = decide(NOW, running_job(), result(Verdict.PERMANENT, error="x" * 9_999), 0.5)
     assert isinstance(decision, Fail)
     assert len(decision.error) == 1_000
 
@@ -105,7 +105,7 @@ def test_a_long_error_is_cut() -> None:
 def test_a_record_waits_exactly_when_it_has_a_next_run(
     verdict: Verdict, retries: int, polls: int, kind: ScheduleType, expires: bool
 ) -> None:
-    job = claimed_job(
+    job = running_job(
         retries=retries,
         polls=polls,
         schedule_type=kind,
@@ -119,20 +119,20 @@ def test_a_record_waits_exactly_when_it_has_a_next_run(
 
 
 def test_a_lost_executor_spends_a_rescue_and_no_retry() -> None:
-    written = rescued(NOW, claimed_job(max_retries=0), 0.5)
+    written = rescued(NOW, running_job(max_retries=0), 0.5)
     assert (written.status, written.outcome) == (JobStatus.RETRYING, AttemptOutcome.LOST)
     assert (written.rescues, written.retries) == (1, 0)
 
 
 def test_a_job_that_kills_its_executors_fails_in_the_end() -> None:
-    assert rescued(NOW, claimed_job(rescues=MAX_RESCUES), 0.5).status is JobStatus.FAILED
+    assert rescued(NOW, running_job(rescues=MAX_RESCUES), 0.5).status is JobStatus.FAILED
 
 
 def test_a_lost_job_past_its_expiry_expires() -> None:
-    assert rescued(NOW, claimed_job(expires_at=NOW), 0.5).status is JobStatus.EXPIRED
+    assert rescued(NOW, running_job(expires_at=NOW), 0.5).status is JobStatus.EXPIRED
 
 
 def test_a_released_job_runs_again_at_once_and_spends_nothing() -> None:
-    written = released(NOW, claimed_job(retries=1, rescues=2), "time is up")
+    written = released(NOW, running_job(retries=1, rescues=2), "time is up")
     assert (written.status, written.next_run_at) == (JobStatus.RETRYING, NOW)
     assert (written.retries, written.rescues) == (1, 2)

@@ -65,7 +65,10 @@ class Hint(NamedTuple):
 
 
 class ClaimedJob(NamedTuple):
-    """A job that this executor holds: `attempt` is its fence (I3). A tuple, because thousands are made each second."""
+    """A job that this executor holds, with what a delivery needs: `attempt` is its fence (I3).
+
+    A tuple, because thousands are made each second; and no more than that, because each column of a claim costs.
+    """
 
     id: UUID
     merchant_id: UUID
@@ -74,6 +77,32 @@ class ClaimedJob(NamedTuple):
     """The lease of the batch that it was claimed with."""
     due_at: datetime
     """When it was due; a claim may come a little earlier, a delivery never does."""
+    expires_at: datetime | None
+    timeout_seconds: int
+    target: str
+    payload: str | None
+
+
+class Completion(NamedTuple):
+    """An attempt that completed its job, as it is written behind the fence `(id, attempt, status = running)`."""
+
+    merchant_id: UUID
+    job_id: UUID
+    attempt: int
+    started_at: datetime
+    finished_at: datetime
+    http_status: int | None
+    response: str | None
+    """The first bytes of the answer, as text, for the producer's eyes only."""
+
+
+class RunningJob(NamedTuple):
+    """A job under an attempt, with what decides how it goes on where that attempt does not complete it."""
+
+    id: UUID
+    merchant_id: UUID
+    attempt: int
+    due_at: datetime
     retries: int
     rescues: int
     polls: int
@@ -85,12 +114,9 @@ class ClaimedJob(NamedTuple):
     template_id: UUID | None
     priority: int
     expires_at: datetime | None
-    timeout_seconds: int
     retry_initial_seconds: float
     retry_max_seconds: float
     retry_multiplier: float
-    target: str
-    payload: str | None
 
     @property
     def retry(self) -> RetryPolicy:

@@ -12,6 +12,8 @@ from scheduler_core.domain.jobs import (
     AttemptOutcome,
     AttemptRecord,
     ClaimedJob,
+    Completion,
+    RunningJob,
 )
 from scheduler_core.domain.lifecycle import Event, JobStatus, ScheduleType, after
 
@@ -94,10 +96,9 @@ class Expire:
 
 Decision = Complete | AskAgain | Retry | Fail | Expire
 _COMPLETE = Complete()
-_COMPLETED = after(Event.COMPLETE, JobStatus.RUNNING)
 
 
-def decide(now: datetime, job: ClaimedJob, result: DeliveryResult, jitter: float) -> Decision:
+def decide(now: datetime, job: RunningJob, result: DeliveryResult, jitter: float) -> Decision:
     """What becomes of `job` after `result`. `jitter` is a sample from [0, 1)."""
     if result.verdict is Verdict.DONE:
         return _COMPLETE
@@ -114,7 +115,7 @@ def decide(now: datetime, job: ClaimedJob, result: DeliveryResult, jitter: float
     return _unless_expired(job, at, Retry(at, error))
 
 
-def _not_yet(now: datetime, job: ClaimedJob) -> Decision:
+def _not_yet(now: datetime, job: RunningJob) -> Decision:
     if job.schedule_type != ScheduleType.POLLING:
         return _COMPLETE
     asked = job.polls + 1
@@ -125,7 +126,7 @@ def _not_yet(now: datetime, job: ClaimedJob) -> Decision:
     return _unless_expired(job, at, AskAgain(at))
 
 
-def _unless_expired(job: ClaimedJob, at: datetime, decision: Decision) -> Decision:
+def _unless_expired(job: RunningJob, at: datetime, decision: Decision) -> Decision:
     if job.expires_at is not None and at >= job.expires_at:
         return Expire("it would next run after expires_at")
     return decision
@@ -136,14 +137,15 @@ def expiry_due(now: datetime, expires_at: datetime | None) -> bool:
     return expires_at is not None and expires_at <= now
 
 
-def record(job: ClaimedJob, decision: Decision, result: DeliveryResult) -> AttemptRecord:
+def completion(job: ClaimedJob, result: DeliveryResult) -> Completion:
+    """What is written of an attempt whose verdict is DONE: `decide` and `record` in short, because nearly all are."""
+    return Completion(
+        job.merchant_id, job.id, job.attempt, result.started_at, result.finished_at, result.http_status, result.response
+    )
+
+
+def record(job: RunningJob, decision: Decision, result: DeliveryResult) -> AttemptRecord:
     """The row that carries `decision` out."""
-    if decision is _COMPLETE:  # nearly all; without names, because this is made for every job
-        return AttemptRecord(
-            job.merchant_id, job.id, job.attempt, _COMPLETED, AttemptOutcome.COMPLETED, None,
-            job.retries, job.rescues, job.polls,
-            job.due_at, result.started_at, result.finished_at, result.http_status, None, result.response,
-        )  # fmt: skip
     retries, polls, next_run_at = job.retries, job.polls, None
     error: str | None = None
     match decision:
@@ -178,7 +180,7 @@ def record(job: ClaimedJob, decision: Decision, result: DeliveryResult) -> Attem
     )
 
 
-def released(now: datetime, job: ClaimedJob, reason: str) -> AttemptRecord:
+def released(now: datetime, job: RunningJob, reason: str) -> AttemptRecord:
     """The row that gives a job back at once: its executor has no time left for it. Nobody's retry is spent."""
     return AttemptRecord(
         merchant_id=job.merchant_id,
@@ -198,7 +200,7 @@ def released(now: datetime, job: ClaimedJob, reason: str) -> AttemptRecord:
     )
 
 
-def rescued(now: datetime, job: ClaimedJob, jitter: float) -> AttemptRecord:
+def rescued(now: datetime, job: RunningJob, jitter: float) -> AttemptRecord:
     """The row that follows an expired lease: tried again after a backoff, or failed after `MAX_RESCUES` crashes."""
     error = "the executor's lease ran out before it reported a result"
     if job.rescues >= MAX_RESCUES:

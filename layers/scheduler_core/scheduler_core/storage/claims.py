@@ -14,7 +14,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, MerchantLimits
+from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Completion, Hint, MerchantLimits, RunningJob
 from scheduler_core.domain.lifecycle import WAITING, Event, allowed_from
 from scheduler_core.storage import arrays
 from scheduler_core.storage.arrays import Array
@@ -93,24 +93,66 @@ def extend_leases(
     """The heartbeat: prolong the leases that `held` are under; answers those that are still held."""
     if not held:
         return set()
-    ordered = sorted(held, key=lambda job: job.id.int)
     rows = connection.execute(
         _QUERIES["extend_leases"],
-        {
-            "merchant_ids": arrays.ids([job.merchant_id for job in ordered]),
-            "job_ids": arrays.ids([job.id for job in ordered]),
-            "attempts": arrays.integers([job.attempt for job in ordered]),
-            "leases": sorted({job.lease_id for job in ordered}),
-            "lease_expires_at": now + lease,
-        },
+        {**_fences(held), "leases": sorted({job.lease_id for job in held}), "lease_expires_at": now + lease},
         binary=True,
     ).fetchall()
     return set(rows)
 
 
+def _fences(held: Sequence[ClaimedJob]) -> dict[str, Array]:
+    ordered = sorted(held, key=lambda job: job.id.int)
+    return {
+        "merchant_ids": arrays.ids([job.merchant_id for job in ordered]),
+        "job_ids": arrays.ids([job.id for job in ordered]),
+        "attempts": arrays.integers([job.attempt for job in ordered]),
+    }
+
+
 def end_leases(connection: Connection[Any], leases: Sequence[int]) -> None:
     """Forget leases under which nothing runs any more. A job that did would be nobody's for ever."""
+    if not leases:
+        return
     connection.execute(_QUERIES["end_leases_across_merchants"], {"leases": list(leases)})
+
+
+def running(connection: Connection[Any], held: Sequence[ClaimedJob]) -> list[RunningJob]:
+    """What decides how `held` go on; those that are another's by now are left out."""
+    if not held:
+        return []
+    rows = connection.execute(_QUERIES["running_jobs"], _fences(held), binary=True).fetchall()
+    return [RunningJob._make(row) for row in rows]
+
+
+def complete(
+    connection: Connection[Any],
+    completions: Sequence[Completion],
+    *,
+    now: datetime,
+    executor_id: UUID,
+    leases: Sequence[int] = (),
+) -> int:
+    """Write the ends of attempts that completed their jobs, each behind its fence (I3); answers how many were written.
+
+    `leases` have no running jobs but these, and end with them.
+    """
+    if not completions:
+        end_leases(connection, leases)
+        return 0
+    ordered = sorted(completions, key=lambda each: each.job_id.int)
+    columns = zip(Completion._fields, zip(*ordered, strict=True), strict=True)
+    row = connection.execute(
+        _QUERIES["record_completions"],
+        {
+            **{name: _COLUMNS[name](values) for name, values in columns},
+            "executor_id": executor_id,
+            "leases": list(leases),
+            "now": now,
+        },
+        binary=True,
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def record(
@@ -126,13 +168,14 @@ def record(
     `leases` have no running jobs but these, and end with them.
     """
     if not records:
+        end_leases(connection, leases)
         return []
     ordered = sorted(records, key=lambda each: each.job_id.int)
-    columns = dict(zip(AttemptRecord._fields, zip(*ordered, strict=True), strict=True))
+    columns = zip(AttemptRecord._fields, zip(*ordered, strict=True), strict=True)
     row = connection.execute(
         _QUERIES["record_attempts"],
         {
-            **{name: array(columns[name]) for name, array in _RECORDED.items()},
+            **{name: _COLUMNS[name](values) for name, values in columns if name in _COLUMNS},
             "executor_id": executor_id,
             "leases": list(leases),
             "now": now,
@@ -145,7 +188,7 @@ def record(
     return [each for each in ordered if f"{each.job_id.hex}:{each.attempt}" in written]
 
 
-_RECORDED: Final[Mapping[str, Callable[[Any], Array]]] = {
+_COLUMNS: Final[Mapping[str, Callable[[Any], Array]]] = {
     "merchant_id": arrays.ids,
     "job_id": arrays.ids,
     "attempt": arrays.integers,
@@ -169,10 +212,10 @@ def lock_expired_leases_across_merchants(connection: Connection[Any], *, now: da
     return [row[0] for row in rows]
 
 
-def lock_lost_across_merchants(connection: Connection[Any], leases: Sequence[int], *, most: int) -> list[ClaimedJob]:
-    """Up to `most` jobs that run under `leases`, locked until the transaction ends; without payloads."""
+def lock_lost_across_merchants(connection: Connection[Any], leases: Sequence[int], *, most: int) -> list[RunningJob]:
+    """Up to `most` jobs that run under `leases`, locked until the transaction ends."""
     rows = connection.execute(_QUERIES["lock_lost_across_merchants"], {"leases": leases, "most": most}).fetchall()
-    return [ClaimedJob._make(row) for row in rows]
+    return [RunningJob._make(row) for row in rows]
 
 
 def end_rescued_leases_across_merchants(connection: Connection[Any], leases: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import Connection, sql
+from psycopg.types.string import TextBinaryLoader, TextLoader
 
 from scheduler_core.domain.errors import DatabaseUnavailableError, SecretUnavailableError
 from scheduler_core.settings import DatabaseSettings
@@ -134,6 +135,8 @@ class Database:
             tcp_user_timeout=20_000,
         )
         try:
+            for loader in (TextLoader, TextBinaryLoader):  # what is stored as JSON is passed on as it is
+                connection.adapters.register_loader("json", loader)
             connection.execute(sql.SQL("SET timezone = 'UTC'"))
             connection.execute(sql.SQL("SET statement_timeout = {}").format(self._statement_timeout_ms))
             if self._role is not None:

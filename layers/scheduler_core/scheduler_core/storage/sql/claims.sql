@@ -14,10 +14,8 @@ SET status = 'running', attempt = jobs.attempt + 1, due_at = jobs.next_run_at, n
 FROM hint
 WHERE jobs.merchant_id = hint.merchant_id AND jobs.id = hint.id
   AND jobs.status = ANY (%(claimable)s::job_status[]) AND (jobs.next_run_at <= %(due_before)s) IS TRUE
-RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.lease_id, jobs.due_at, jobs.retries, jobs.rescues, jobs.polls,
-    jobs.max_retries, jobs.max_attempts, jobs.interval_seconds, jobs.schedule_type::text, jobs.template_id, jobs.priority,
-    jobs.expires_at, jobs.timeout_seconds, jobs.retry_initial_seconds, jobs.retry_max_seconds, jobs.retry_multiplier,
-    jobs.target::text, jobs.payload::text;
+RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.lease_id, jobs.due_at, jobs.expires_at, jobs.timeout_seconds,
+    jobs.target, jobs.payload;
 
 -- name: due_page_across_merchants
 -- The next jobs that fall due, in order, after a place in that order; some merchants left out.
@@ -71,9 +69,9 @@ SELECT id FROM leases WHERE expires_at <= %(now)s ORDER BY expires_at LIMIT %(mo
 
 -- name: lock_lost_across_merchants
 -- Jobs that run under these leases; locked, but for those whose end is being written at this moment.
-SELECT jobs.id, jobs.merchant_id, attempt, lease_id, due_at, retries, rescues, polls, max_retries, max_attempts,
-    interval_seconds, schedule_type::text, template_id, priority, jobs.expires_at, timeout_seconds,
-    retry_initial_seconds, retry_max_seconds, retry_multiplier, target::text, NULL AS payload
+SELECT jobs.id, jobs.merchant_id, jobs.attempt, due_at, retries, rescues, polls, max_retries, max_attempts,
+    interval_seconds, schedule_type::text, template_id, priority, jobs.expires_at, retry_initial_seconds,
+    retry_max_seconds, retry_multiplier
 FROM leases CROSS JOIN LATERAL unnest(merchant_ids, job_ids) AS held (merchant_id, id)
 JOIN jobs ON jobs.merchant_id = held.merchant_id AND jobs.id = held.id AND jobs.lease_id = leases.id
 WHERE leases.id = ANY (%(leases)s::bigint[])
@@ -142,3 +140,35 @@ WITH ended AS (
 SELECT CASE WHEN (SELECT count(*) FROM moved) < (SELECT count(*) FROM ended) THEN
     coalesce((SELECT array_agg(replace(job_id::text, '-', '') || ':' || attempt) FROM moved), '{}')
 END;
+
+-- name: record_completions
+-- Attempts end that complete their jobs, as nearly all do: as record_attempts, but for what stays as it is.
+WITH moved AS (
+    UPDATE jobs
+    SET status = 'completed', lease_id = NULL, last_run_at = ended.started_at, last_error = NULL, updated_at = %(now)s,
+        completed_at = ended.finished_at, http_status = ended.http_status, response = ended.response
+    FROM unnest(
+        %(merchant_id)s::uuid[], %(job_id)s::uuid[], %(attempt)s::int[], %(started_at)s::timestamptz[],
+        %(finished_at)s::timestamptz[], %(http_status)s::smallint[], %(response)s::text[]
+    ) AS ended (merchant_id, job_id, attempt, started_at, finished_at, http_status, response)
+    WHERE jobs.merchant_id = ended.merchant_id AND jobs.id = ended.job_id
+      AND jobs.attempt = ended.attempt AND jobs.status = 'running'
+    RETURNING jobs.merchant_id
+), unleased AS (
+    DELETE FROM leases WHERE id = ANY (%(leases)s::bigint[])
+), counted AS (
+    INSERT INTO throughput AS sum (merchant_id, minute, executor_id, completed)
+    SELECT merchant_id, date_trunc('minute', %(now)s::timestamptz), %(executor_id)s, count(*)
+    FROM moved GROUP BY merchant_id
+    ON CONFLICT (merchant_id, minute, executor_id) DO UPDATE SET completed = sum.completed + excluded.completed
+)
+SELECT count(*) FROM moved;
+
+-- name: running_jobs
+-- What decides how these jobs go on; what is missing is not under this attempt any more.
+SELECT jobs.id, jobs.merchant_id, jobs.attempt, due_at, retries, rescues, polls, max_retries, max_attempts,
+    interval_seconds, schedule_type::text, template_id, priority, jobs.expires_at, retry_initial_seconds,
+    retry_max_seconds, retry_multiplier
+FROM unnest(%(merchant_ids)s::uuid[], %(job_ids)s::uuid[], %(attempts)s::int[]) AS held (merchant_id, id, attempt)
+JOIN jobs ON jobs.merchant_id = held.merchant_id AND jobs.id = held.id
+WHERE jobs.attempt = held.attempt AND jobs.status = 'running';
