@@ -6,14 +6,30 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from redis import Redis
 
 from scheduler_core.clock import monotonic
 from scheduler_core.domain.errors import QueueUnavailableError
-from scheduler_core.domain.jobs import MerchantLimits
+from scheduler_core.domain.jobs import Hint, MerchantLimits
+from scheduler_core.kept_secrets import GivenSecret
 from scheduler_core.queueing.ready_set import Popped, ReadySet
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, hints, new_id, seconds
+
+MERCHANTS, JOBS = [new_id() for _ in range(3)], [new_id() for _ in range(12)]
+ANY_HINTS = st.lists(
+    st.builds(
+        Hint,
+        st.sampled_from(MERCHANTS),
+        st.sampled_from(JOBS),
+        st.sampled_from([NOW - seconds(1), NOW, NOW + seconds(1), NOW + seconds(2)]),
+        st.sampled_from([-100, 0, 7]),
+    ),
+    min_size=1,
+    max_size=20,
+)
 
 
 @pytest.fixture
@@ -21,6 +37,11 @@ def queue(redis_url: str) -> Iterator[ReadySet]:
     queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
     yield queue
     queue.close()
+
+
+def roomy(redis_url: str, most: int) -> ReadySet:
+    """With room for `most` entries, fewer than the settings allow."""
+    return ReadySet(GivenSecret(redis_url), timeout_seconds=5, most=most)
 
 
 def a_merchant(queue: ReadySet, **limits: int) -> UUID:
@@ -35,6 +56,15 @@ def pop(queue: ReadySet, *, at: float = 0, most: int = 100, token: str = "t", **
 
 def jobs_of(popped: Popped) -> list[UUID]:
     return [UUID(hex=job) for _, job in popped.hints]
+
+
+def contents(client: Any) -> dict[bytes, Any]:
+    """All keys, with what they hold."""
+    keys = client.keys("*")
+    return {
+        key: client.zrange(key, 0, -1, withscores=True) if client.type(key) == b"zset" else client.get(key)
+        for key in keys
+    }
 
 
 def test_a_job_is_popped_when_it_is_due_and_not_before(queue: ReadySet) -> None:
@@ -227,6 +257,35 @@ def test_room_is_bounded_and_the_rest_is_remembered(redis_url: str) -> None:
     assert queue.depth(NOW).size == 1_000
     assert pop(queue).has_more
     queue.close()
+
+
+def test_room_that_is_short_is_shared_by_turns(redis_url: str) -> None:
+    with roomy(redis_url, 100) as queue:
+        large, small = a_merchant(queue), a_merchant(queue)
+        to_come = hints(small, [new_id()], due_at=NOW + seconds(1))
+        queue.announce(NOW, to_come + hints(large, [new_id() for _ in range(200)]) + hints(small, [new_id()]))
+        popped = pop(queue, most=200)
+        assert Counter(merchant for merchant, _ in popped.hints) == {large.hex: 99, small.hex: 1}
+        assert popped.has_more
+
+
+@given(before=ANY_HINTS, given_hints=ANY_HINTS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_has_room_is_the_same_set_whether_it_was_added_at_once_or_one_by_one(
+    redis_url: str, before: list[Hint], given_hints: list[Hint]
+) -> None:
+    """Only the number of hints tells that there may be too little room: those that are there already need none."""
+    with Redis.from_url(redis_url) as client:
+        sets, room = [], 1_000_000
+        for _ in range(2):
+            client.flushall()
+            with roomy(redis_url, 1_000_000) as queue:
+                queue.announce(NOW, before)
+            with roomy(redis_url, room) as queue:
+                queue.announce(NOW, given_hints * 3)
+                room = queue.depth(NOW).size + 1
+            sets.append(contents(client))
+    assert sets[0] == sets[1]
 
 
 def test_an_emptied_set_says_that_it_must_be_rebuilt(queue: ReadySet, redis_url: str) -> None:

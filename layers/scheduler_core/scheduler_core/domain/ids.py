@@ -22,7 +22,8 @@ def milliseconds(moment: datetime) -> int:
 
 def milliseconds_up(moment: datetime) -> int:
     """Whole milliseconds since 1970, rounded up: the first at which `moment` has come."""
-    return milliseconds(moment) + (moment.microsecond % 1_000 > 0)
+    elapsed = moment - _EPOCH
+    return (elapsed.days * 86_400 + elapsed.seconds) * 1_000 + (elapsed.microseconds + 999) // 1_000
 
 
 def from_milliseconds(value: int) -> datetime:

@@ -30,6 +30,8 @@ PRESENCE_SECONDS = 5.0
 CANCELLED_KEPT_SECONDS = 60
 TICK_KNOWN_SECONDS = TICK.total_seconds() + 5.0
 """How long a tick promises another: one that is later than that has stopped, for all we know."""
+PRIORITY_STEP = 1 << 42
+"""Above every due time in milliseconds, so that priority outweighs it in a queue's scores."""
 _JOB_HEX = slice(32, 64)
 _UNABLE = ("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN")
 _NEWCOMER = b"newcomer"
@@ -66,24 +68,52 @@ class Depth:
 
 
 class Announcement(NamedTuple):
-    """Hints as the script wants them: (due time in milliseconds, member) pairs, at most `ANNOUNCE_PAGE` in a page."""
+    """Hints as announce.lua wants them.
+
+    A page is of at least one and at most `ANNOUNCE_PAGE` hints: how many, when the earliest is due in milliseconds,
+    the entries of the due set, then the merchant (32 hex digits) and the entries of its queue for each that has
+    something due by `now_ms`. Entries are JSON, `["score", "member", "score", "member", ...]`.
+    """
 
     now_ms: int
     pages: list[list[int | str]]
 
 
 def announcement(now: datetime, hints: Sequence[Hint]) -> Announcement:
-    """What there is to say of `hints` at `now`."""
-    pages: list[list[int | str]] = []
-    for start in range(0, len(hints), ANNOUNCE_PAGE):
-        page: list[int | str] = []
-        last, due = None, 0
-        for merchant_id, job_id, due_at, priority in hints[start : start + ANNOUNCE_PAGE]:
-            if due_at != last:
-                last, due = due_at, milliseconds_up(due_at)
-            page += (due, f"{merchant_id.hex}{job_id.hex}:{priority}")
-        pages.append(page)
-    return Announcement(milliseconds(now), pages)
+    """What there is to say of `hints` at `now`; what is due then is ready, the rest is to come."""
+    now_ms = milliseconds(now)
+    starts = range(0, len(hints), ANNOUNCE_PAGE)
+    return Announcement(now_ms, [_page(now_ms, hints[start : start + ANNOUNCE_PAGE]) for start in starts])
+
+
+def _page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
+    later: list[str] = []
+    queues: dict[int, tuple[str, list[str]]] = {}
+    last, due = hints[0].due_at, milliseconds_up(hints[0].due_at)
+    earliest = due
+    for merchant_id, job_id, due_at, priority in hints:
+        if due_at != last:
+            last, due = due_at, milliseconds_up(due_at)
+            earliest = min(earliest, due)
+        number = merchant_id.int  # to hash an id itself is slow
+        queue = queues.get(number)
+        if queue is None:
+            queue = queues[number] = (merchant_id.hex, [])
+        member = f"{queue[0]}{job_id.int.to_bytes(16).hex()}:{priority}"
+        if due > now_ms:
+            later.append(f'{due}","{member}')
+        else:
+            queue[1].append(f'{(100 - priority) * PRIORITY_STEP + due}","{member}')
+    page: list[int | str] = [len(hints), earliest, _json(later)]
+    for merchant_hex, ready in queues.values():
+        if ready:
+            page += (merchant_hex, _json(ready))
+    return page
+
+
+def _json(pairs: Sequence[str]) -> str:
+    """By hand, because nothing in them needs to be escaped."""
+    return f'["{'","'.join(pairs)}"]' if pairs else "[]"
 
 
 class Arrival(StrEnum):

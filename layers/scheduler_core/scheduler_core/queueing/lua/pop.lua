@@ -4,6 +4,7 @@
 -- Answers: [members, each on a line of its own, next look in ms from now or -1, ready count, 1 if the set must be rebuilt, 1 if PostgreSQL has more,
 --           merchants whose terms are unknown]
 local MOVE_MOST = 4000
+local PRIORITY_STEP = 4398046511104 -- 2^42, as in ready_set.py
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZADD', EXECUTORS, now + tonumber(ARGV[5]), ARGV[4])
 redis.call('DEL', WAKING)
@@ -15,6 +16,26 @@ end
 local most_each, allowance = tonumber(ARGV[10 + done]), {}
 for i = 11 + done, #ARGV, 2 do allowance[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
+-- Puts members into their merchants' queues; `given` is {member, due_ms, member, due_ms, ...}.
+local function sort_out(given)
+  local queues, entries_of = {}, {}
+  for i = 1, #given, 2 do
+    local member = given[i]
+    local merchant = string.sub(member, 1, 32)
+    local entries = entries_of[merchant]
+    if not entries then
+      entries = {}
+      entries_of[merchant] = entries
+      queues[#queues + 1] = merchant
+      queues[#queues + 1] = entries
+    end
+    local last = #entries
+    entries[last + 1] = (100 - string.sub(member, 66)) * PRIORITY_STEP + given[i + 1]
+    entries[last + 2] = member
+  end
+  make_ready(queues)
+end
+
 -- Batches whose executor never said what it did with them.
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', POPPED_UNTIL, '-inf', now, 'LIMIT', 0, 4)) do
   local returned = {}
@@ -22,30 +43,29 @@ for _, token in ipairs(redis.call('ZRANGEBYSCORE', POPPED_UNTIL, '-inf', now, 'L
     returned[#returned + 1] = member
     returned[#returned + 1] = now
   end
-  make_ready(returned)
+  sort_out(returned)
   redis.call('HDEL', POPPED, token)
   redis.call('ZREM', POPPED_UNTIL, token)
 end
 
 -- What has fallen due moves to its merchant's queue.
 local fallen = redis.call('ZRANGEBYSCORE', DUE, '-inf', now + lead, 'WITHSCORES', 'LIMIT', 0, MOVE_MOST)
-for i = 2, #fallen, 2 do fallen[i] = tonumber(fallen[i]) end
-make_ready(fallen)
+sort_out(fallen)
 if #fallen > 0 then redis.call('ZREMRANGEBYRANK', DUE, 0, #fallen / 2 - 1) end
 
 -- Round the merchants by weight (stride scheduling: the lowest pass is served next, and its pass grows by what it got).
-local members, unknown, soonest = {}, {}, -1
+local lines, taken, unknown, soonest = {}, 0, {}, -1
 local function look_again_in(ms) if soonest < 0 or ms < soonest then soonest = ms end end
 local queued = redis.call('ZCARD', RING)
 local quantum = math.max(1, math.ceil(most / math.max(1, queued)))
 local skipped = 0
-while #members < most do
+while taken < most do
   local entry = redis.call('ZRANGE', RING, skipped, skipped, 'WITHSCORES')
   local merchant = entry[1]
   if not merchant then break end
   local terms = redis.call('HMGET', TERMS .. merchant, 'weight', 'max_concurrency', 'rate', 'active')
   local allowed = allowance[merchant] or most_each
-  local wanted = math.min(quantum, most - #members, allowed)
+  local wanted = math.min(quantum, most - taken, allowed)
   if wanted <= 0 then
     wanted = 0
     look_again_in(20)
@@ -74,9 +94,13 @@ while #members < most do
   if wanted == 0 or (wanted < 0 and terms[4] ~= '0') then
     skipped = skipped + 1
   elseif wanted > 0 then
-    local popped = redis.call('ZPOPMIN', READY .. merchant, wanted)
-    local got = #popped / 2
-    for i = 1, #popped, 2 do members[#members + 1] = popped[i] end
+    local popped = redis.call('ZRANGE', READY .. merchant, 0, wanted - 1) -- ZPOPMIN would write the scores out
+    local got = #popped
+    if got > 0 then
+      redis.call('ZREMRANGEBYRANK', READY .. merchant, 0, got - 1)
+      lines[#lines + 1] = table.concat(popped, '\n')
+      taken = taken + got
+    end
     allowance[merchant] = allowed - got
     redis.call('DECRBY', COUNT, got)
     redis.call('SET', VTIME, entry[2])
@@ -86,16 +110,19 @@ while #members < most do
       redis.call('ZINCRBY', RING, got / tonumber(terms[1]), merchant)
     end
     if terms[2] ~= '' then
-      for i = 1, #popped, 2 do
-        redis.call('ZADD', HELD .. merchant, now + tonumber(ARGV[8]), string.sub(popped[i], 33, 64))
+      local held, held_until = {}, string.format('%.0f', now + tonumber(ARGV[8]))
+      for i = 1, got do
+        held[2 * i - 1] = held_until
+        held[2 * i] = string.sub(popped[i], 33, 64)
       end
+      add(HELD .. merchant, held)
       redis.call('PEXPIRE', HELD .. merchant, 3600000)
     end
     if interval then redis.call('SET', RATE .. merchant, arrival + got * interval, 'PX', 60000) end
   end
 end
-local lines = table.concat(members, '\n')
-if #members > 0 then
+lines = table.concat(lines, '\n')
+if taken > 0 then
   redis.call('HSET', POPPED, ARGV[6], lines)
   redis.call('ZADD', POPPED_UNTIL, now + tonumber(ARGV[7]), ARGV[6])
 end
@@ -104,5 +131,5 @@ local ready = tonumber(redis.call('GET', COUNT) or 0)
 local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
 if next_due then look_again_in(math.max(0, tonumber(next_due) - lead - now)) end
 local next_return = redis.call('ZRANGE', POPPED_UNTIL, 0, 0, 'WITHSCORES')[2]
-if next_return and #members == 0 then look_again_in(math.max(0, tonumber(next_return) - now)) end
+if next_return and taken == 0 then look_again_in(math.max(0, tonumber(next_return) - now)) end
 return {lines, math.floor(soonest), ready, 1 - redis.call('EXISTS', EPOCH), redis.call('EXISTS', MORE), unknown}
