@@ -4,7 +4,6 @@ This is the benchmark's own entry point, beside the product, not in it: everythi
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from heapq import heapify, heappop, heappush
@@ -23,7 +22,7 @@ class NoOpCourier:
     def __init__(self, *, on_results: OnResults, clock: Callable[[], datetime], **_: Any) -> None:
         self._on_results = on_results
         self._clock = clock
-        self._ready: deque[Sequence[Parcel]] = deque()
+        self._ready: list[Parcel] = []
         self._held: list[tuple[datetime, int, Parcel]] = []
         self._submitted = 0
         self._changed = threading.Condition()
@@ -35,21 +34,27 @@ class NoOpCourier:
 
     def submit(self, parcels: Sequence[Parcel]) -> None:
         with self._changed:
+            now = self._clock()
             for parcel in parcels:
-                self._submitted += 1
-                heappush(self._held, (parcel.job.due_at, self._submitted, parcel))
+                if parcel.job.due_at <= now:
+                    self._ready.append(parcel)
+                else:
+                    self._submitted += 1
+                    heappush(self._held, (parcel.job.due_at, self._submitted, parcel))
             self._changed.notify()
 
     def abort(self, job_keys: Iterable[AttemptKey]) -> None:
         keys = frozenset(job_keys)
         with self._changed:
+            self._ready = [each for each in self._ready if (each.job.id, each.job.attempt) not in keys]
             self._held = [each for each in self._held if (each[2].job.id, each[2].job.attempt) not in keys]
             heapify(self._held)
 
     def abort_all(self) -> list[ClaimedJob]:
         with self._changed:
-            dropped, self._held = self._held, []
-        return [each[2].job for each in dropped]
+            dropped = [*self._ready, *(each[2] for each in self._held)]
+            self._ready, self._held = [], []
+        return [parcel.job for parcel in dropped]
 
     def close(self, grace_seconds: float) -> list[ClaimedJob]:
         with self._changed:
@@ -62,7 +67,7 @@ class NoOpCourier:
         while not self._leaving:
             with self._changed:
                 now = self._clock()
-                due: list[Parcel] = []
+                due, self._ready = self._ready, []
                 while self._held and self._held[0][0] <= now:
                     due.append(heappop(self._held)[2])
                 if not due:
