@@ -45,7 +45,11 @@ class Crew:
         self._settings = settings
         self._queue = queue
         self._invoker = LambdaInvoker(settings)
-        self.roster = Roster(settings.executor_concurrency, settings.executor_batch * UNRECORDED_BATCHES)
+        self.roster = Roster(
+            settings.executor_concurrency,
+            settings.executor_batch * UNRECORDED_BATCHES,
+            ahead=settings.executor_batch,
+        )
         main_database = Database.connect(settings, Role.WORKER)
         self._refill_database = Database.connect(settings, Role.WORKER)
         book = MerchantBook(main_database, installation_key(settings))

@@ -99,7 +99,6 @@ class Executor:
         self._idle_seconds = idle_seconds
         self._jobs_per_executor = jobs_per_executor
         self._clock = clock
-        self._worthwhile = max(1, min(batch, int(roster.capacity * WORTHWHILE_SHARE)))
         self._refilling: threading.Thread | None = None
         self._done: list[str] = []
         self._worked_at = monotonic()
@@ -199,7 +198,8 @@ class Executor:
         """
         newcomer = False
         for _ in range(ROOM_LOOKS):
-            if self._roster.wait_for_room(self._worthwhile, ROOM_SECONDS):
+            worthwhile = max(1, min(self._batch, int(self._roster.limit() * WORTHWHILE_SHARE)))
+            if self._roster.wait_for_room(worthwhile, ROOM_SECONDS):
                 return True
             newcomer = newcomer or self._queue.newcomer_heard()
             if newcomer and self._roster.room() >= 1:

@@ -2,15 +2,17 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
+from scheduler_core.clock import monotonic
 from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import ClaimedJob
 
 # Ids as numbers: each job comes by here five times, and Python hashes and compares a UUID by a call.
 Key = tuple[int, int]
 """A job's id as a number, and the attempt's."""
+AHEAD_SECONDS = 0.05
 _MERCHANT = attrgetter("merchant_id.int")
 _LEASE = attrgetter("lease_id")
 
@@ -19,16 +21,23 @@ class Roster:
     """Shared by the executor's threads.
 
     A job is under way until its delivery has ended, and on board until that is recorded. Room is a matter of those
-    under way, at most `capacity`, so that recording and the next deliveries overlap; none is left while `unrecorded`
-    or more wait for the database.
+    under way, at most `limit`, so that recording and the next deliveries overlap; none is left while `unrecorded` or
+    more wait for the database. The limit is `capacity`, what can be delivered at once, and beyond it what was delivered
+    in the last `AHEAD_SECONDS`, at most `ahead`: where targets are quick the next claim is a large one, and where they
+    are slow no job is held that another executor could deliver.
 
     A lease is spent once none of its jobs is on board: whoever writes to the database next ends it there. One whose
     jobs may still run in the eyes of the database must run out instead, or nobody would ever rescue them.
     """
 
-    def __init__(self, capacity: int, unrecorded: int) -> None:
-        self.capacity = capacity
+    def __init__(
+        self, capacity: int, unrecorded: int, *, ahead: int = 0, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._capacity = capacity
         self._most_unrecorded = unrecorded
+        self._most_ahead = ahead
+        self._clock = clock
+        self._span_began, self._in_span, self._in_last_span = 0.0, 0, 0
         self._under_way: dict[Key, ClaimedJob] = {}
         self._ended: dict[Key, ClaimedJob] = {}
         self._of_merchant: Counter[int] = Counter()
@@ -53,7 +62,10 @@ class Roster:
     def delivered(self, jobs: Iterable[ClaimedJob]) -> None:
         """The deliveries of these have ended; they wait to be recorded."""
         with self._changed:
+            before = len(self._under_way)
             self._end(jobs, self._ended)
+            self._pass_time()
+            self._in_span += before - len(self._under_way)
             self._changed.notify_all()
 
     def remove(self, jobs: Iterable[ClaimedJob]) -> list[ClaimedJob]:
@@ -90,7 +102,13 @@ class Roster:
 
     def room(self) -> int:
         """How many more jobs may come on board."""
-        return self.capacity - len(self._under_way) if len(self._ended) < self._most_unrecorded else 0
+        return self.limit() - len(self._under_way) if len(self._ended) < self._most_unrecorded else 0
+
+    def limit(self) -> int:
+        """How many jobs may be under way at this moment."""
+        with self._changed:
+            self._pass_time()
+            return self._capacity + min(self._in_last_span, self._most_ahead)
 
     def allowances(self, coming: Counter[int]) -> tuple[int, dict[int, int]]:
         """How many more jobs any merchant may get, and how many those may that have some under way already.
@@ -110,6 +128,13 @@ class Roster:
         """Wait until nobody is on board, at most `seconds`; answers whether that is so."""
         with self._changed:
             return self._changed.wait_for(lambda: not len(self), seconds)
+
+    def _pass_time(self) -> None:
+        now = self._clock()
+        passed = now - self._span_began
+        if passed >= AHEAD_SECONDS:
+            self._in_last_span = self._in_span if passed < 2 * AHEAD_SECONDS else 0
+            self._span_began, self._in_span = now, 0
 
     def _take_off(self, jobs: Iterable[ClaimedJob]) -> list[ClaimedJob]:
         removed: list[ClaimedJob] = []

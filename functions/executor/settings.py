@@ -26,10 +26,11 @@ class ExecutorSettings(
 ):
     """All of the executor's settings."""
 
-    executor_batch: int = Field(default=500, ge=1, le=5_000)
+    executor_batch: int = Field(default=1_000, ge=1, le=5_000)
     """The most jobs popped, claimed and recorded at a time."""
     executor_concurrency: int = Field(default=768, ge=1, le=10_000)
-    """The most jobs held at once, waiting for their due time or being delivered."""
+    """The most jobs being delivered at once. As many are held, waiting for their due time or being delivered; while
+    deliveries are quick also the next batch, or what is delivered in 50 ms, whichever is less."""
     lead_milliseconds: int = Field(default=50, ge=0, le=1_000)
     """How long before its due time a job is claimed, so that it can be sent on the millisecond."""
     idle_seconds: float = Field(default=2.0, ge=0, le=60)
