@@ -5,7 +5,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from aws_lambda_powertools.event_handler import Response
 from psycopg import Connection
@@ -15,7 +17,8 @@ from api import wiring
 from api.batching import Batch
 from api.callers import Caller
 from api.rendering import ok
-from scheduler_core.domain.jobs import Hint, NewJob
+from scheduler_core.domain.ids import text_of_hex
+from scheduler_core.domain.jobs import Hint, NewJob, NewJobs
 from scheduler_core.observability.log import log_event
 from scheduler_core.storage import idempotency, jobs
 from scheduler_core.storage.idempotency import Answer
@@ -56,10 +59,10 @@ def store(caller: Caller, new: NewJob, answer: Answer, only: Once | None, now: d
             first = _take(connection, caller, only, now)
             if first is not None:
                 return _answered(first, Idempotent_Replayed="true")
-            jobs.insert(connection, caller.merchant_id, [new], now)
+            jobs.insert(connection, caller.merchant_id, NewJobs.of([new]), now)
             idempotency.keep(connection, caller.merchant_id, key=only.key, answer=answer)
     wiring.announcer().announce(now, [Hint(new.merchant_id, new.id, max(new.scheduled_at, now), new.priority)])
-    _log_created([new])
+    _log_created(caller, [NewJobs.of([new])])
     return _answered(answer)
 
 
@@ -69,13 +72,17 @@ def store_all(caller: Caller, batch: Batch, only: Once | None, now: datetime) ->
     Each part is sent before the next is judged, and PostgreSQL works on it meanwhile.
     Raises IdempotencyMismatchError, DatabaseUnavailableError; nothing is stored then.
     """
-    new: list[NewJob] = []
+    parts: list[NewJobs] = []
     announcements: list[Announcement] = []
 
     def prepare() -> None:
         _ = batch.answer
-        if new:
-            hints = [Hint(job.merchant_id, job.id, max(job.scheduled_at, now), job.priority) for job in new]
+        hints = [
+            Hint(caller.merchant_id, UUID(int=int(job_id, 16)), max(scheduled_at, now), priority)
+            for part in parts
+            for job_id, scheduled_at, priority in zip(part.id, part.scheduled_at, part.priority, strict=True)
+        ]
+        if hints:
             announcements.append(wiring.announcer().prepare(now, hints))
 
     with wiring.database().at_once_of_merchant(caller.merchant_id, meanwhile=prepare) as connection:
@@ -84,12 +91,12 @@ def store_all(caller: Caller, batch: Batch, only: Once | None, now: datetime) ->
             return _answered(first, Idempotent_Replayed="true")
         for part in batch.parts():
             jobs.insert(connection, caller.merchant_id, part, now)
-            new += part
+            parts.append(part)
         if only is not None:
             idempotency.keep(connection, caller.merchant_id, key=only.key, answer=batch.answer)
     for announcement in announcements:
         wiring.announcer().send(announcement)
-    _log_created(new)
+    _log_created(caller, parts)
     return _answered(batch.answer)
 
 
@@ -97,17 +104,18 @@ def _take(connection: Connection[Any], caller: Caller, only: Once, now: datetime
     return idempotency.take(connection, caller.merchant_id, key=only.key, request_sha256=only.request_sha256, now=now)
 
 
-def _log_created(new: Sequence[NewJob]) -> None:
+def _log_created(caller: Caller, parts: Sequence[NewJobs]) -> None:
     if not wiring.settings().job_events:
         return
-    for job in new[:MOST_LOGGED]:
+    new = (job for part in parts for job in zip(part.id, part.scheduled_at, part.reference_id, strict=True))
+    for job_id, scheduled_at, reference_id in islice(new, MOST_LOGGED):
         log_event(
             "job.created",
             "a job was created",
-            job_id=str(job.id),
-            merchant_id=str(job.merchant_id),
-            scheduled_at=job.scheduled_at.isoformat(),
-            reference_id=job.reference_id,
+            job_id=text_of_hex(job_id),
+            merchant_id=str(caller.merchant_id),
+            scheduled_at=scheduled_at.isoformat(),
+            reference_id=reference_id,
         )
 
 

@@ -10,7 +10,7 @@ from pydantic import StringConstraints
 
 from api import accepting, changing, wiring
 from api.app import Resource, needs
-from api.batching import Batch, targets_of
+from api.batching import Batch, Targets
 from api.contract import answers
 from api.cursors import cursor_of_id, cursor_of_number, id_of_cursor, number_of_cursor
 from api.rendering import execution_json, job_json, ok, page_json
@@ -59,9 +59,10 @@ def create_job(body: JobCreate, idempotency_key: IdempotencyKey = None) -> Respo
 )
 def create_jobs(body: JobBatch, idempotency_key: IdempotencyKey = None) -> Response[str]:
     caller, now = router.caller, utc_now()
-    targets = targets_of(body.jobs)
+    targets = Targets(body.jobs)
     rules = accepting.rules_about(caller.merchant_id, targets.urls, has_arns=targets.has_arns)
-    batch = Batch(body.jobs, caller.merchant_id, now, os.urandom(ENTROPY_BYTES * len(body.jobs)), rules)
+    entropy = os.urandom(ENTROPY_BYTES * len(body.jobs))
+    batch = Batch(body.jobs, targets, rules, caller.merchant_id, now, entropy)
     return store_all(caller, batch, once(idempotency_key, "/jobs/batch", body.jobs), now)
 
 

@@ -1,8 +1,10 @@
 """The bodies of `POST /jobs`, `POST /jobs/batch` and `PATCH /jobs/{id}`."""
 
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Annotated, Any, Final, Literal, Required, TypedDict, get_type_hints
 
-from pydantic import ConfigDict, Field, SkipValidation
+from pydantic import ConfigDict, Field, SkipValidation, TypeAdapter, with_config
 
 from api.schemas.fields import (
     Body,
@@ -63,6 +65,24 @@ class JobCreate(Delivery):
         Annotated[Whole, Field(ge=1, le=10_000)] | None,
         Field(description="polling only: how often to ask; 100 unless told"),
     ] = None
+
+
+JobFields = dict[str, Any]
+"""A valid job as a dict of what its body names, each as `JobCreate` has it."""
+
+
+@cache
+def all_valid() -> Callable[[Sequence[Any]], list[JobFields]]:
+    """Validates jobs as `JobCreate` would, but their targets not at all; made with the first batch.
+
+    Raises ValidationError. No models are made of them, nor defaults: a quarter of the time that `JobCreate` takes.
+    """
+    hints = get_type_hints(JobCreate, include_extras=True)
+    fields = {name: hints[name] for name in JobCreate.model_fields} | {"target": Required[Any]}
+    make: Any = TypedDict  # whose fields mypy wants to read
+    job = with_config(extra="forbid")(make("Job", fields, total=False))
+    made: TypeAdapter[Any] = TypeAdapter(list[job])  # type: ignore[valid-type] # made just now
+    return made.validator.validate_python
 
 
 class JobBatch(Body):

@@ -131,6 +131,11 @@ Target = Annotated[HttpTarget | AwsTarget, Field(discriminator="type")]
 _ADAPTER: Final[TypeAdapter[HttpTarget | AwsTarget]] = TypeAdapter(Target)
 
 
+def valid_target(target: Any) -> HttpTarget | AwsTarget:
+    """A target as a model. Raises ValidationError."""
+    return _ADAPTER.validate_python(target)
+
+
 def target_text(target: HttpTarget | AwsTarget) -> str:
     """The target as the JSON text that is stored and delivered from."""
     if isinstance(target, HttpTarget) and not target.headers:

@@ -2,11 +2,21 @@
 
 import os
 from datetime import UTC, datetime
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler_core.domain.ids import from_milliseconds, lowest_id, made_at, milliseconds, run_id, uuid7, uuid7s
+from scheduler_core.domain.ids import (
+    from_milliseconds,
+    lowest_id,
+    made_at,
+    milliseconds,
+    run_id,
+    text_of_hex,
+    uuid7,
+    uuid7_hexes,
+)
 
 moments = st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone itself
 entropies = st.binary(min_size=10, max_size=10)
@@ -37,7 +47,13 @@ def test_74_bits_of_chance_keep_ids_apart() -> None:
 
 @given(moments, st.lists(entropies, max_size=20))
 def test_many_ids_are_those_made_one_by_one_in_order(moment: datetime, chances: list[bytes]) -> None:
-    assert uuid7s(moment, b"".join(chances)) == sorted(uuid7(moment, chance) for chance in chances)
+    made = sorted(uuid7(moment, chance) for chance in chances)
+    assert uuid7_hexes(moment, b"".join(chances)) == [each.hex for each in made]
+
+
+@given(st.uuids())
+def test_an_id_of_hex_digits_is_written_like_any_other(made: UUID) -> None:
+    assert text_of_hex(made.hex) == str(made)
 
 
 @given(moments, entropies)

@@ -9,8 +9,7 @@ _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
 _LOW = (1 << 62) - 1
 _HIGH = 0xFFF << 62
-_CHANCE = _HIGH | _LOW
-"""The bits that chance decides: twelve between version and variant, and all below."""
+"""With `_LOW` the bits that chance decides: these twelve move up, between version and variant."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -33,18 +32,31 @@ def from_milliseconds(value: int) -> datetime:
 
 def uuid7(now: datetime, entropy: bytes) -> UUID:
     """A new id made at `now` from ten bytes of `entropy`, of which 74 bits are used."""
-    return uuid7s(now, entropy[:ENTROPY_BYTES])[0]
-
-
-def uuid7s(now: datetime, entropy: bytes) -> list[UUID]:
-    """New ids made at `now`, ascending: one for each `ENTROPY_BYTES` of `entropy`."""
+    chance = int.from_bytes(entropy[:ENTROPY_BYTES], "big")
     start = (milliseconds(now) << 80) | _VERSION_7 | _VARIANT
-    chances = [
-        int.from_bytes(entropy[at : at + ENTROPY_BYTES], "big") & _CHANCE
-        for at in range(0, len(entropy), ENTROPY_BYTES)
-    ]
-    chances.sort()
-    return [UUID(int=start | ((chance & _HIGH) << 2) | (chance & _LOW)) for chance in chances]
+    return UUID(int=start | ((chance & _HIGH) << 2) | (chance & _LOW))
+
+
+def uuid7_hexes(now: datetime, entropy: bytes) -> list[str]:
+    """New ids made at `now`, 32 hex digits each, ascending: one for each `ENTROPY_BYTES` of `entropy`.
+
+    A UUID object takes several times as long to make, and of a batch hardly any is needed.
+    """
+    count = len(entropy) // ENTROPY_BYTES
+
+    def of_each(bits: int) -> int:
+        return int.from_bytes(bits.to_bytes(ENTROPY_BYTES, "big") * count, "big")
+
+    # All at once, as one large number: of every id what `uuid7` does, but for the time, which is the same.
+    chances = int.from_bytes(entropy, "big")
+    made = of_each(_VERSION_7 | _VARIANT) | ((chances & of_each(_HIGH)) << 2) | (chances & of_each(_LOW))
+    digits, time, each = made.to_bytes(len(entropy), "big").hex(), f"{milliseconds(now):012x}", 2 * ENTROPY_BYTES
+    return sorted(time + digits[at : at + each] for at in range(0, len(digits), each))
+
+
+def text_of_hex(digits: str) -> str:
+    """An id of 32 hex digits as it is written: in groups, with hyphens."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def run_id(template_id: UUID, nominal_at: datetime) -> UUID:

@@ -1,5 +1,6 @@
 """The values that a job is made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,7 +35,7 @@ class RetryPolicy:
 
 
 class NewJob(NamedTuple):
-    """A producer's job as it is stored for the first time: pending, due at `scheduled_at`. A tuple, for batches."""
+    """A producer's job as it is stored for the first time: pending, due at `scheduled_at`."""
 
     id: UUID
     merchant_id: UUID
@@ -53,6 +54,33 @@ class NewJob(NamedTuple):
     """JSON text, sent as it is; None: no body."""
     metadata: str = "{}"
     reference_id: str | None = None
+
+
+class NewJobs(NamedTuple):
+    """One merchant's new jobs, a column for each field of `NewJob`, all of one length."""
+
+    id: Sequence[str]
+    """32 hex digits each."""
+    scheduled_at: Sequence[datetime]
+    target: Sequence[str]
+    schedule_type: Sequence[str]
+    """Each a ScheduleType, as it is stored."""
+    expires_at: Sequence[datetime | None]
+    priority: Sequence[int]
+    max_retries: Sequence[int]
+    retry: Sequence[RetryPolicy]
+    timeout_seconds: Sequence[int]
+    interval_seconds: Sequence[int | None]
+    max_attempts: Sequence[int | None]
+    payload: Sequence[str | None]
+    metadata: Sequence[str]
+    reference_id: Sequence[str | None]
+
+    @classmethod
+    def of(cls, jobs: Sequence[NewJob]) -> "NewJobs":
+        """The same jobs in the same order; their merchant is left out."""
+        columns = {name: [getattr(job, name) for job in jobs] for name in cls._fields}
+        return cls(**columns | {"id": [job.id.hex for job in jobs]})
 
 
 class Hint(NamedTuple):

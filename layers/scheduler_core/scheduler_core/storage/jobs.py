@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from scheduler_core.domain.errors import NotFoundError, StaleTransitionError
-from scheduler_core.domain.jobs import NewJob
+from scheduler_core.domain.jobs import NewJob, NewJobs
 from scheduler_core.domain.lifecycle import Event, JobStatus, allowed_from
 from scheduler_core.storage import arrays
 from scheduler_core.storage.arrays import Array
@@ -111,12 +111,11 @@ class JobCounts(NamedTuple):
     oldest_due_at: datetime | None
 
 
-def insert(connection: Connection[Any], merchant_id: UUID, jobs: Sequence[NewJob], now: datetime) -> None:
+def insert(connection: Connection[Any], merchant_id: UUID, jobs: NewJobs, now: datetime) -> None:
     """Store new jobs, due at `scheduled_at` or now, whichever is later."""
-    if not jobs:
+    if not jobs.id:
         return
-    columns = dict(zip(NewJob._fields, zip(*jobs, strict=True), strict=True))
-    policies = columns["retry"]
+    columns, policies = jobs._asdict(), jobs.retry
     connection.execute(
         _QUERIES["insert_jobs"],
         {
@@ -147,7 +146,7 @@ def insert_alone(connection: Connection[Any], job: NewJob, now: datetime) -> Non
 
 
 _INSERTED: Final[Mapping[str, Callable[[Any], Array]]] = {
-    "id": arrays.ids,
+    "id": arrays.hex_ids,
     "schedule_type": arrays.names,
     "priority": arrays.smallints,
     "max_retries": arrays.smallints,
