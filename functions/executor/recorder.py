@@ -17,7 +17,7 @@ from scheduler_core.clock import monotonic
 from scheduler_core.delivery.parcels import Delivery
 from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
 from scheduler_core.domain.jobs import AttemptOutcome, AttemptRecord, ClaimedJob, Hint, RunningJob
-from scheduler_core.domain.outcomes import DeliveryResult, Verdict, completion, decide, record
+from scheduler_core.domain.outcomes import DeliveryResult, Verdict, decide, record
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.announcing import Announcer
@@ -133,14 +133,13 @@ class Recorder:
         self, now: datetime, done: Sequence[Delivery], others: Sequence[Delivery], spent: Sequence[int]
     ) -> list[_Moved] | None:
         """How those `others` that were still ours go on, and the leases `spent` are ended; None: given up."""
-        completions = [completion(job, result) for job, result in done]
         while True:
             try:
                 with self._database.statement() as connection:
                     moving = self._decided(now, connection, others)
                     # A lease ends with the last that is written of it.
                     first, last = ((), spent) if moving else (spent, ())
-                    claims.complete(connection, completions, now=now, executor_id=self._executor_id, leases=first)
+                    claims.complete(connection, done, now=now, executor_id=self._executor_id, leases=first)
                     records = [each.record for each in moving]
                     written = claims.record(connection, records, now=now, executor_id=self._executor_id, leases=last)
                     fences = {(each.job_id, each.attempt) for each in written}

@@ -9,9 +9,6 @@ from scheduler_core.clock import monotonic
 from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import ClaimedJob
 
-# Ids as numbers: each job comes by here five times, and Python hashes and compares a UUID by a call.
-Key = tuple[int, int]
-"""A job's id as a number, and the attempt's."""
 AHEAD_SECONDS = 0.05
 _MERCHANT = attrgetter("merchant_id.int")
 _LEASE = attrgetter("lease_id")
@@ -26,6 +23,9 @@ class Roster:
     in the last `AHEAD_SECONDS`, at most `ahead`: where targets are quick the next claim is a large one, and where they
     are slow no job is held that another executor could deliver.
 
+    A job is known by its object, the one that the claim made: whoever names it passes that one. Each comes by here five
+    times, and to hash an id and the attempt's number is most of what that would cost.
+
     A lease is spent once none of its jobs is on board: whoever writes to the database next ends it there. One whose
     jobs may still run in the eyes of the database must run out instead, or nobody would ever rescue them.
     """
@@ -38,8 +38,8 @@ class Roster:
         self._most_ahead = ahead
         self._clock = clock
         self._span_began, self._in_span, self._in_last_span = 0.0, 0, 0
-        self._under_way: dict[Key, ClaimedJob] = {}
-        self._ended: dict[Key, ClaimedJob] = {}
+        self._under_way: dict[int, ClaimedJob] = {}
+        self._ended: dict[int, ClaimedJob] = {}
         self._of_merchant: Counter[int] = Counter()
         self._of_lease: Counter[int] = Counter()
         self._spent: set[int] = set()
@@ -52,7 +52,7 @@ class Roster:
     def add(self, lease_id: int, jobs: Sequence[ClaimedJob]) -> None:
         """These jobs, all of one lease, are on board and under way now."""
         with self._changed:
-            self._under_way.update([((job.id.int, job.attempt), job) for job in jobs])
+            self._under_way.update({id(job): job for job in jobs})
             self._of_merchant.update(map(_MERCHANT, jobs))
             if jobs:
                 self._of_lease[lease_id] = len(jobs)
@@ -77,16 +77,17 @@ class Roster:
         """These are not on board any more, but may run in the eyes of the database until their leases run out."""
         with self._changed:
             ended, under_way = self._ended, self._under_way
-            on_board = [job for job in jobs if (key := (job.id.int, job.attempt)) in ended or key in under_way]
+            on_board = [job for job in jobs if id(job) in ended or id(job) in under_way]
             self._forsaken.update(map(_LEASE, on_board))
             self._take_off(on_board)
 
     def spent_after(self, jobs: Iterable[ClaimedJob]) -> list[int]:
         """The leases that can be ended in the database once the ends of `jobs` are written, or with them."""
-        keyed = [((job.id.int, job.attempt), job) for job in jobs]
         with self._changed:
             ended, under_way = self._ended, self._under_way
-            ending = Counter(map(_LEASE, {key: job for key, job in keyed if key in ended or key in under_way}.values()))
+            ending = Counter(
+                map(_LEASE, {id(job): job for job in jobs if id(job) in ended or id(job) in under_way}.values())
+            )
             spent = [lease for lease, count in ending.items() if self._of_lease[lease] == count]
             return [*self._spent, *(lease for lease in spent if lease not in self._forsaken)]
 
@@ -138,10 +139,10 @@ class Roster:
 
     def _take_off(self, jobs: Iterable[ClaimedJob]) -> list[ClaimedJob]:
         removed: list[ClaimedJob] = []
-        cut_off: dict[Key, ClaimedJob] = {}
+        cut_off: dict[int, ClaimedJob] = {}
         ended, under_way = self._ended, self._under_way
         for job in jobs:
-            key = job.id.int, job.attempt
+            key = id(job)
             if ended.pop(key, None) is not None:
                 removed.append(job)
             elif key in under_way:
@@ -157,10 +158,10 @@ class Roster:
         self._changed.notify_all()
         return removed
 
-    def _end(self, jobs: Iterable[ClaimedJob], ended: dict[Key, ClaimedJob]) -> None:
+    def _end(self, jobs: Iterable[ClaimedJob], ended: dict[int, ClaimedJob]) -> None:
         under_way, merchants = self._under_way, []
         for job in jobs:
-            key = job.id.int, job.attempt
+            key = id(job)
             if under_way.pop(key, None) is not None:
                 ended[key] = job
                 merchants.append(job.merchant_id.int)

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from scheduler_core.domain.errors import StaleTransitionError
 from scheduler_core.domain.jobs import MAX_RESCUES, ClaimedJob
 from scheduler_core.domain.lifecycle import TERMINAL, Event, JobStatus, allows
-from scheduler_core.domain.outcomes import DeliveryResult, Verdict, completion, decide, record, rescued
+from scheduler_core.domain.outcomes import DeliveryResult, Verdict, decide, record, rescued
 from scheduler_core.storage import claims, jobs
 from scheduler_core.storage.database import Database, Role
 from tests.builders import NOW, new_id, random_lease_id, store_jobs, store_merchant
@@ -73,7 +73,7 @@ class Life(RuleBasedStateMachine):
         result = DeliveryResult(verdict, self.now, self.now)
         with self.worker.transaction() as connection:
             if verdict is Verdict.DONE:
-                ended = [completion(job, result)]
+                ended = [(job, result)]
                 status = JobStatus.COMPLETED
                 accepted = claims.complete(connection, ended, now=self.now, executor_id=WATCHER)
             else:

@@ -10,7 +10,7 @@ import pytest
 from dev import processes
 from scheduler_core.domain.jobs import AttemptOutcome, ClaimedJob
 from scheduler_core.domain.lifecycle import JobStatus
-from scheduler_core.domain.outcomes import Complete, DeliveryResult, Retry, Verdict, completion, record, rescued
+from scheduler_core.domain.outcomes import Complete, DeliveryResult, Retry, Verdict, record, rescued
 from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database, Role
 from tests.builders import (
@@ -113,7 +113,7 @@ def test_a_completed_attempt_is_recorded_with_its_execution_and_the_minutes_rate
     merchant = store_merchant(database_url)
     ids = store_jobs(database_url, merchant, 3)
     jobs = claim(database, merchant, ids)
-    completions = [completion(job, result(http_status=200)) for job in jobs]
+    completions = [(job, result(http_status=200)) for job in jobs]
     with database.transaction() as connection:
         assert claims.complete(connection, completions, now=NOW, executor_id=EXECUTOR) == 3
     assert {job_row(database_url, i)["status"] for i in ids} == {"completed"}
@@ -129,7 +129,7 @@ def test_a_completion_leaves_what_the_long_way_leaves(database: Database, databa
     )
     answer = result(http_status=201, response="thanks")
     with database.transaction() as connection:
-        assert claims.complete(connection, [completion(jobs[0], answer)], now=NOW, executor_id=EXECUTOR) == 1
+        assert claims.complete(connection, [(jobs[0], answer)], now=NOW, executor_id=EXECUTOR) == 1
         records = [record(job, Complete(), answer) for job in claims.running(connection, jobs)]
         assert claims.record(connection, records, now=NOW, executor_id=EXECUTOR) == records
     short, long = (job_row(database_url, job.id) for job in jobs)
@@ -156,7 +156,7 @@ def test_what_waits_for_a_row_is_done_when_it_is_free(database_url: str, plans: 
 
     def record_all() -> None:
         with worker.transaction() as connection:
-            completions = [completion(job, result(http_status=200)) for job in claimed[:10]]
+            completions = [(job, result(http_status=200)) for job in claimed[:10]]
             written.append(claims.complete(connection, completions, now=NOW, executor_id=EXECUTOR))
             records = [record(job, Complete(), result()) for job in claims.running(connection, claimed[10:])]
             written.append(len(claims.record(connection, records, now=NOW, executor_id=EXECUTOR)))
@@ -197,7 +197,7 @@ def test_i3_a_late_result_does_not_overwrite_a_newer_attempt(database: Database,
     assert newer.attempt == 2
     with database.transaction() as connection:
         assert claims.running(connection, [late]) == []
-        assert claims.complete(connection, [completion(late, result())], now=NOW, executor_id=EXECUTOR) == 0
+        assert claims.complete(connection, [(late, result())], now=NOW, executor_id=EXECUTOR) == 0
         late_failure = record(lost, Retry(NOW, "boom"), result(Verdict.RETRYABLE))
         assert claims.record(connection, [late_failure], now=NOW, executor_id=EXECUTOR) == []
     row = job_row(database_url, job_id)
@@ -217,7 +217,7 @@ def test_i3_a_cancelled_jobs_result_is_refused(database: Database, database_url:
         )
     with database.transaction() as connection:
         assert claims.extend_leases(connection, [job], now=NOW, lease=LEASE) == set()
-        assert claims.complete(connection, [completion(job, result())], now=NOW, executor_id=EXECUTOR) == 0
+        assert claims.complete(connection, [(job, result())], now=NOW, executor_id=EXECUTOR) == 0
         assert claims.record(connection, [record(running, Complete(), result())], now=NOW, executor_id=EXECUTOR) == []
     assert job_row(database_url, job_id)["status"] == "cancelled"
 
@@ -283,7 +283,7 @@ def test_what_is_being_recorded_is_not_rescued_and_its_lease_stays(database: Dat
     jobs = claim(database, merchant, store_jobs(database_url, merchant, 2))
     other = Database(database_url, Role.WORKER)
     with database.transaction() as executor, other.transaction() as watcher:
-        claims.complete(executor, [completion(jobs[0], result())], now=NOW, executor_id=EXECUTOR)
+        claims.complete(executor, [(jobs[0], result())], now=NOW, executor_id=EXECUTOR)
         leases = claims.lock_expired_leases_across_merchants(watcher, now=NOW + LEASE, most=10)
         assert claims.lock_lost_across_merchants(watcher, leases, most=10) == claims.running(watcher, jobs[1:])
         claims.end_rescued_leases_across_merchants(watcher, leases)
@@ -318,7 +318,7 @@ def test_whatever_is_written_last_of_a_lease_ends_it(database: Database, databas
     merchant = store_merchant(database_url)
     [done], [failed], [gone], _ = (claim(database, merchant, store_jobs(database_url, merchant)) for _ in range(4))
     with database.transaction() as connection:
-        completions = [completion(done, result())]
+        completions = [(done, result())]
         claims.complete(connection, completions, now=NOW, executor_id=EXECUTOR, leases=[done.lease_id])
         records = [record(job, Complete(), result()) for job in claims.running(connection, [failed])]
         claims.record(connection, records, now=NOW, executor_id=EXECUTOR, leases=[failed.lease_id])

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from executor.roster import Roster
+from executor.roster import AHEAD_SECONDS, Roster
 from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import ClaimedJob
 from scheduler_core.storage.claims import AttemptKey
@@ -114,3 +114,38 @@ def test_what_is_coming_counts_as_held() -> None:
     assert before == allowance(0, 668)
     assert after == allowance(0, 191)
     assert of_each == {large: 0, small: allowance(1, 191)}
+
+
+def test_as_much_is_held_ahead_as_was_delivered_of_late_and_nothing_where_targets_are_slow() -> None:
+    now = [0.0]
+    roster = Roster(10, 1_000, ahead=4, clock=lambda: now[0])
+    quick, slow = [claimed_job() for _ in range(3)], [claimed_job() for _ in range(10)]
+    roster.add(1, quick)
+    assert (roster.limit(), roster.room()) == (10, 7)
+    roster.delivered(quick)
+    now[0] += AHEAD_SECONDS
+    assert (roster.limit(), roster.room()) == (13, 13)
+    roster.add(2, slow)
+    assert roster.room() == 3
+    now[0] += AHEAD_SECONDS
+    assert (roster.limit(), roster.room()) == (10, 0)
+
+
+def test_no_more_is_held_ahead_than_a_batch() -> None:
+    now = [0.0]
+    roster = Roster(10, 1_000, ahead=4, clock=lambda: now[0])
+    jobs = [claimed_job() for _ in range(9)]
+    roster.add(1, jobs)
+    roster.delivered(jobs)
+    now[0] += AHEAD_SECONDS
+    assert roster.limit() == 14
+
+
+def test_what_was_delivered_long_ago_does_not_count() -> None:
+    now = [0.0]
+    roster = Roster(10, 1_000, ahead=4, clock=lambda: now[0])
+    jobs = [claimed_job()]
+    roster.add(1, jobs)
+    roster.delivered(jobs)
+    now[0] += 2 * AHEAD_SECONDS
+    assert roster.limit() == 10

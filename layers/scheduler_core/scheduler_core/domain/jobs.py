@@ -111,19 +111,6 @@ class ClaimedJob(NamedTuple):
     payload: str | None
 
 
-class Completion(NamedTuple):
-    """An attempt that completed its job, as it is written behind the fence `(id, attempt, status = running)`."""
-
-    merchant_id: UUID
-    job_id: UUID
-    attempt: int
-    started_at: datetime
-    finished_at: datetime
-    http_status: int | None
-    response: str | None
-    """The first bytes of the answer, as text, for the producer's eyes only."""
-
-
 class RunningJob(NamedTuple):
     """A job under an attempt, with what decides how it goes on where that attempt does not complete it."""
 

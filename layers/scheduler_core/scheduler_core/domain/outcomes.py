@@ -11,8 +11,6 @@ from scheduler_core.domain.jobs import (
     MAX_RESCUES,
     AttemptOutcome,
     AttemptRecord,
-    ClaimedJob,
-    Completion,
     RunningJob,
 )
 from scheduler_core.domain.lifecycle import Event, JobStatus, ScheduleType, after
@@ -135,13 +133,6 @@ def _unless_expired(job: RunningJob, at: datetime, decision: Decision) -> Decisi
 def expiry_due(now: datetime, expires_at: datetime | None) -> bool:
     """Whether a job may no longer start."""
     return expires_at is not None and expires_at <= now
-
-
-def completion(job: ClaimedJob, result: DeliveryResult) -> Completion:
-    """What is written of an attempt whose verdict is DONE: `decide` and `record` in short, because nearly all are."""
-    return Completion(
-        job.merchant_id, job.id, job.attempt, result.started_at, result.finished_at, result.http_status, result.response
-    )
 
 
 def record(job: RunningJob, decision: Decision, result: DeliveryResult) -> AttemptRecord:

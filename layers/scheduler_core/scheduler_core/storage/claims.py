@@ -14,8 +14,9 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Completion, Hint, MerchantLimits, RunningJob
+from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, MerchantLimits, RunningJob
 from scheduler_core.domain.lifecycle import WAITING, Event, allowed_from
+from scheduler_core.domain.outcomes import DeliveryResult
 from scheduler_core.storage import arrays
 from scheduler_core.storage.arrays import Array
 from scheduler_core.storage.queries import Queries
@@ -127,7 +128,7 @@ def running(connection: Connection[Any], held: Sequence[ClaimedJob]) -> list[Run
 
 def complete(
     connection: Connection[Any],
-    completions: Sequence[Completion],
+    ended: Sequence[tuple[ClaimedJob, DeliveryResult]],
     *,
     now: datetime,
     executor_id: UUID,
@@ -135,17 +136,23 @@ def complete(
 ) -> int:
     """Write the ends of attempts that completed their jobs, each behind its fence (I3); answers how many were written.
 
+    For each what `decide` and `record` make of the verdict DONE, in short, because nearly all attempts end so.
     `leases` have no running jobs but these, and end with them.
     """
-    if not completions:
+    if not ended:
         end_leases(connection, leases)
         return 0
-    ordered = sorted(completions, key=lambda each: each.job_id.int)
-    columns = zip(Completion._fields, zip(*ordered, strict=True), strict=True)
+    ordered = sorted(ended, key=lambda each: each[0].id.int)
     row = connection.execute(
         _QUERIES["record_completions"],
         {
-            **{name: _COLUMNS[name](values) for name, values in columns},
+            "merchant_id": arrays.ids([job.merchant_id for job, _ in ordered]),
+            "job_id": arrays.ids([job.id for job, _ in ordered]),
+            "attempt": arrays.integers([job.attempt for job, _ in ordered]),
+            "started_at": arrays.moments([result.started_at for _, result in ordered]),
+            "finished_at": arrays.moments([result.finished_at for _, result in ordered]),
+            "http_status": arrays.smallints([result.http_status for _, result in ordered]),
+            "response": arrays.texts([result.response for _, result in ordered]),
             "executor_id": executor_id,
             "leases": list(leases),
             "now": now,
