@@ -35,7 +35,7 @@ ROOM_LOOKS = 8
 WORTHWHILE_SHARE = 2 / 3
 """The room that is worth a statement, as a share of all: less would make claims small, which cost PostgreSQL nearly as
 much as large ones; more would leave the courier without work while the next are claimed."""
-REFILL_BATCHES = 20
+REFILL_BATCHES = 10
 """With fewer batches than this left, and more of them in PostgreSQL, the ready set is filled further."""
 REFILL_END_SECONDS = 5.0
 

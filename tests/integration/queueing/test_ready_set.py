@@ -259,6 +259,15 @@ def test_room_is_bounded_and_the_rest_is_remembered(redis_url: str) -> None:
     queue.close()
 
 
+def test_a_merchant_with_nothing_ready_finds_room_in_a_full_set_but_not_without_bound(redis_url: str) -> None:
+    with roomy(redis_url, 160) as queue:
+        queue.announce(NOW, hints(a_merchant(queue), [new_id() for _ in range(200)]))
+        for _ in range(20):
+            queue.announce(NOW, hints(a_merchant(queue), [new_id() for _ in range(3)]))
+        assert queue.depth(NOW).size == 170
+        assert len({merchant for merchant, _ in pop(queue, most=170).hints}) == 11
+
+
 def test_room_that_is_short_is_shared_by_turns(redis_url: str) -> None:
     with roomy(redis_url, 100) as queue:
         large, small = a_merchant(queue), a_merchant(queue)

@@ -11,8 +11,9 @@ from scheduler_core.domain.jobs import MerchantLimits
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.settings import QueueSettings
+from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database, Role
-from tests.builders import NOW, seconds, store_jobs, store_merchant
+from tests.builders import NOW, hints, new_id, seconds, store_jobs, store_merchant
 
 
 @pytest.fixture
@@ -75,6 +76,44 @@ def test_a_backlog_larger_than_the_room_is_filled_piece_by_piece(
         pass
     assert queue.depth(NOW).size == 250
     assert last.complete
+
+
+def test_what_finds_no_room_is_filled_in_later(database: Database, database_url: str, redis_url: str) -> None:
+    """The room that there is depends on what is popped meanwhile: a filling never passes over what did not fit."""
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, 2_500, next_run_at=NOW)
+    got: list[str] = []
+    with ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=1_000)) as queue:
+        fill = refiller(database, queue, room=1_000)
+        refill = fill.from_the_start(NOW)
+        queue.set_terms([(MerchantLimits(merchant_id=merchant), True)])
+        for turn in range(40):
+            popped = queue.pop(NOW, executor="one", token=str(turn), most=100, done=[str(turn - 1)])
+            with database.statement() as connection:
+                claimed = claims.claim(
+                    connection,
+                    popped.hints,
+                    lease_id=turn,
+                    now=NOW,
+                    due_before=NOW,
+                    lease=seconds(60),
+                )
+            got += [job.id.hex for job in claimed]
+            if not refill.complete:
+                assert popped.has_more
+                refill = fill.further(NOW)
+    assert refill.complete
+    assert sorted(got) == sorted(each.hex for each in ids)
+
+
+def test_a_backlog_leaves_room_for_what_is_announced(database: Database, database_url: str, redis_url: str) -> None:
+    large, small = store_merchant(database_url), store_merchant(database_url)
+    store_jobs(database_url, large, 3_000, next_run_at=NOW)
+    with ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=1_000)) as queue:
+        refiller(database, queue, room=1_000).from_the_start(NOW)
+        assert queue.depth(NOW).size == 875
+        queue.announce(NOW, hints(small, [new_id() for _ in range(100)]))
+        assert queue.depth(NOW).size == 975
 
 
 def test_a_large_backlog_does_not_keep_others_out(database: Database, database_url: str, queue: ReadySet) -> None:

@@ -24,6 +24,8 @@ from scheduler_core.settings import QueueSettings
 
 BASE_KEY = "{ts:0}:1"
 ANNOUNCE_PAGE = 1_000
+FILL_SHARE = 7 / 8
+"""A backlog may take so much of the room: a job that comes beside it must not wait until it is worked off."""
 TERMS_SECONDS = 60
 VISIBILITY_SECONDS = 5.0
 PRESENCE_SECONDS = 5.0
@@ -116,6 +118,15 @@ def _json(pairs: Sequence[str]) -> str:
     return f'["{'","'.join(pairs)}"]' if pairs else "[]"
 
 
+class Filled(NamedTuple):
+    """What became of hints."""
+
+    must_invoke: bool
+    """No executor is awake, and something is due before the next tick."""
+    left_out: int
+    """How many found no room."""
+
+
 class Arrival(StrEnum):
     """What an executor that was just invoked is told."""
 
@@ -149,17 +160,28 @@ class ReadySet:
         return cls(url, timeout_seconds=settings.redis_timeout_seconds, most=settings.ready_set_max)
 
     def announce(self, now: datetime, hints: Sequence[Hint]) -> bool:
-        """Add hints, wake a sleeping executor. True: none is awake, and it is due before the next tick; invoke one."""
+        """Add hints, wake a sleeping executor. True: none is awake, and it is due before the next tick; invoke one.
+
+        What finds no room is left out, but of a merchant that has nothing ready something is always taken.
+        """
         return self.send(announcement(now, hints))
 
     def send(self, prepared: Announcement) -> bool:
         """As `announce`."""
-        must_invoke = False
+        return self._add(prepared, self._most).must_invoke
+
+    def fill(self, now: datetime, hints: Sequence[Hint]) -> Filled:
+        """As `announce`, for a backlog: it leaves room for what is announced."""
+        return self._add(announcement(now, hints), int(self._most * FILL_SHARE))
+
+    def _add(self, prepared: Announcement, most: int) -> Filled:
+        must_invoke, left_out = False, 0
         with self._translated():
             for page in prepared.pages:
-                invoke, _ = self._run("announce", [prepared.now_ms, self._most, _LINGER_MS, *page])
+                invoke, without_room = self._run("announce", [prepared.now_ms, most, _LINGER_MS, *page])
                 must_invoke = must_invoke or bool(invoke)
-        return must_invoke
+                left_out += without_room
+        return Filled(must_invoke, left_out)
 
     def announce_cancelled(self, now: datetime, job_ids: Iterable[UUID]) -> None:
         """Tell executors to cut these jobs' deliveries off. A lost message costs a heartbeat, no more."""

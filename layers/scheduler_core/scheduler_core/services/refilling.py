@@ -75,19 +75,22 @@ class Refiller:
         while True:
             most = min(PAGE, self._room - announced)
             page = self._page(place, until, most)
-            if self._queue.announce(now, page) and not must_invoke:
+            filled = self._queue.fill(now, page)
+            if filled.must_invoke and not must_invoke:
                 must_invoke = True
                 if invoke is not None:
                     invoke()
-            announced += len(page)
             seen.update(map(_MERCHANT, page))
+            announced += len(page) - filled.left_out
+            if filled.left_out:
+                break  # the next filling begins with this page again
             if len(page) < most:
                 self._queue.mark_filled(None)
                 return Refill(announced=announced, must_invoke=must_invoke)
             place = claims.Place(page[-1].due_at, page[-1].job_id)
             if announced >= self._room:
                 break
-        heavy = [UUID(int=merchant) for merchant, count in seen.items() if count * HEAVY_SHARE > announced]
+        heavy = [UUID(int=merchant) for merchant, count in seen.items() if count * HEAVY_SHARE > seen.total()]
         light = self._page(place, until, LIGHT_PAGE, skipped=heavy)
         must_invoke |= self._queue.announce(now, light)
         self._queue.mark_filled((place.due_at, place.job_id))

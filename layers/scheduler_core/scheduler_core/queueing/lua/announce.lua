@@ -16,8 +16,9 @@ if size + count <= most then
   has_newcomer = make_ready(queues)
   add(DUE, later)
 else -- one by one: what is there already needs no room
-  local function add_if_room(adding)
-    if size >= most then
+  local beyond = most + math.floor(most / 16) -- for those who would have nothing in the set at all
+  local function add_if_room(adding, newcomer)
+    if size >= most and not (newcomer and size < beyond and redis.call('EXISTS', READY .. newcomer) == 0) then
       left_out = left_out + 1
     else
       size = size + adding()
@@ -34,7 +35,7 @@ else -- one by one: what is there already needs no room
           local is_newcomer, added = make_ready({queues[i], {entries[at], entries[at + 1]}})
           has_newcomer = has_newcomer or is_newcomer
           return added
-        end)
+        end, queues[i])
       end
     end
     at = at + 2
