@@ -76,7 +76,7 @@ class QueueSettings(SecretsSettings):
     redis_timeout_seconds: float = Field(default=1.0, gt=0, le=30)
     horizon_seconds: int = Field(default=90, ge=61, le=3_600)
     """How far ahead jobs are put into the ready set; longer than the populator's period of 60 s."""
-    ready_set_max: int = Field(default=50_000, ge=1_000, le=5_000_000)
+    ready_set_max: int = Field(default=60_000, ge=1_000, le=5_000_000)
 
     @model_validator(mode="after")
     def _has_a_redis(self) -> Self:
