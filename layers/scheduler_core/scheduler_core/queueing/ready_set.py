@@ -162,7 +162,7 @@ class ReadySet:
     def announce(self, now: datetime, hints: Sequence[Hint]) -> bool:
         """Add hints, wake a sleeping executor. True: none is awake, and it is due before the next tick; invoke one.
 
-        What finds no room is left out, but of a merchant that has nothing ready something is always taken.
+        What finds no room is left out; a sixteenth more is kept for the first of a merchant that has nothing ready.
         """
         return self.send(announcement(now, hints))
 

@@ -16,7 +16,7 @@ if size + count <= most then
   has_newcomer = make_ready(queues)
   add(DUE, later)
 else -- one by one: what is there already needs no room
-  local beyond = most + math.floor(most / 16) -- for those who would have nothing in the set at all
+  local beyond = most + math.floor(most / 16) -- for those who have nothing ready
   local function add_if_room(adding, newcomer)
     if size >= most and not (newcomer and size < beyond and redis.call('EXISTS', READY .. newcomer) == 0) then
       left_out = left_out + 1
