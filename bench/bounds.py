@@ -27,7 +27,7 @@ class Bound:
 
 BOUNDS: Final[Sequence[Bound]] = (
     Bound(
-        workload="drain", figure="per_second", limit="update", of_limit="per_second", least=0.2,
+        workload="drain", figure="per_second", limit="update", of_limit="per_second", least=0.28,
         promise="drained, against one UPDATE for 500 rows",
     ),
     Bound(
@@ -35,7 +35,7 @@ BOUNDS: Final[Sequence[Bound]] = (
         promise="delivered, against a bare libcurl loop with one UPDATE for 500 rows",
     ),
     Bound(
-        workload="enqueue", figure="bulk_per_second", limit="copy", of_limit="per_second", least=0.22,
+        workload="enqueue", figure="bulk_per_second", limit="copy", of_limit="per_second", least=0.35,
         promise="taken in a thousand at a time, against COPY",
     ),
     Bound(
