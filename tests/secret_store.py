@@ -71,9 +71,11 @@ class DatabaseUser:
             connection.execute(statement.format(sql.Identifier(self.name), sql.Literal(password)))
 
     def hang_up(self) -> None:
-        """End every connection that the user has."""
+        """End every connection that the user has; they are gone when this returns."""
         with psycopg.connect(self.owner_url, autocommit=True) as connection:
-            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [self.name])
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", [self.name]
+            )
 
     def place(self) -> dict[str, str]:
         """The environment that says where the database is."""
