@@ -11,8 +11,8 @@ from typing import Any
 
 from executor import crew
 from executor.handler import lambda_handler as _lambda_handler
-from scheduler_core.delivery.parcels import AttemptKey, Delivery, OnResults, Parcel
-from scheduler_core.domain.jobs import ClaimedJob
+from scheduler_core.delivery.parcels import Delivery, OnResults, Parcel
+from scheduler_core.domain.jobs import AttemptKey, ClaimedJob
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict
 
 

@@ -9,7 +9,7 @@ from executor.merchant_book import MerchantBook
 from executor.roster import Roster
 from scheduler_core.clock import monotonic
 from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
-from scheduler_core.domain.jobs import ClaimedJob
+from scheduler_core.domain.jobs import AttemptKey, ClaimedJob
 from scheduler_core.invocation.lambda_invoker import InvocationError
 from scheduler_core.observability.log import log_event, logger
 from scheduler_core.queueing.ready_set import ReadySet
@@ -33,7 +33,7 @@ class Heartbeat:
         roster: Roster,
         book: MerchantBook,
         invoker: Invoker,
-        abort: Callable[[Sequence[claims.AttemptKey]], None],
+        abort: Callable[[Sequence[AttemptKey]], None],
         *,
         every: float,
         lease: timedelta,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
@@ -14,9 +15,9 @@ from scheduler_core.security.signing import Signer, shown_secret
 from .conftest import Inbox, Receiver, Request, answer, http_job, send
 
 
-def delivered(courier: Courier, receiver: Receiver, inbox: Inbox, **fields: object) -> Request:
+def delivered(courier: Courier, receiver: Receiver, inbox: Inbox, **fields: Any) -> Request:
     """The one request that a job makes."""
-    send(courier, http_job(receiver.url("/hook?a=b"), **fields))  # type: ignore[arg-type]
+    send(courier, http_job(receiver.url("/hook?a=b"), **fields))
     assert inbox.one().verdict is Verdict.DONE
     return receiver.requests[0]
 
@@ -201,8 +202,8 @@ def test_connections_are_kept_alive_and_used_again(
 def test_a_kept_connection_that_was_closed_meanwhile_is_replaced(
     start_courier: Callable[..., Courier], receiver: Receiver, inbox: Inbox
 ) -> None:
-    def answer_and_leave(connection: object, _request: Request) -> None:
-        connection.sendall(answer(200))  # type: ignore[attr-defined]
+    def answer_and_leave(connection: Any, _request: Request) -> None:
+        connection.sendall(answer(200))
         raise OSError("bye")
 
     receiver.scripts["/"] = answer_and_leave

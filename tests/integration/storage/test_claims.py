@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -49,8 +50,8 @@ def claim(database: Database, merchant_id: UUID, job_ids: list[UUID], *, now: da
         )
 
 
-def result(verdict: Verdict = Verdict.DONE, **more: object) -> DeliveryResult:
-    return DeliveryResult(verdict, NOW, NOW, **more)  # type: ignore[arg-type]
+def result(verdict: Verdict = Verdict.DONE, **more: Any) -> DeliveryResult:
+    return DeliveryResult(verdict, NOW, NOW, **more)
 
 
 def test_a_claim_starts_an_attempt_under_a_lease(database: Database, database_url: str) -> None:

@@ -9,8 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from executor.roster import AHEAD_SECONDS, Roster
 from scheduler_core.domain.fairness import allowance
-from scheduler_core.domain.jobs import ClaimedJob
-from scheduler_core.storage.claims import AttemptKey
+from scheduler_core.domain.jobs import AttemptKey, ClaimedJob
 from tests.builders import claimed_job, new_id
 
 

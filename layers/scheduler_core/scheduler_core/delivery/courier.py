@@ -21,11 +21,11 @@ import pycurl
 from scheduler_core.clock import monotonic, utc_now
 from scheduler_core.delivery.letter import letterhead
 from scheduler_core.delivery.line import Line, LineOptions, system_ca_bundle
-from scheduler_core.delivery.parcels import AttemptKey, Delivery, OnResults, Parcel
+from scheduler_core.delivery.parcels import Delivery, OnResults, Parcel
 from scheduler_core.delivery.sockets import Sockets
 from scheduler_core.domain.addresses import Network
 from scheduler_core.domain.fairness import Turns
-from scheduler_core.domain.jobs import ClaimedJob
+from scheduler_core.domain.jobs import AttemptKey, ClaimedJob
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict
 from scheduler_core.domain.targets import AwsTarget, arn_allowed
 

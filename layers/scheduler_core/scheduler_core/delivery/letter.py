@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from scheduler_core.delivery.parcels import Signer
 from scheduler_core.domain.hosts import Origin
+from scheduler_core.domain.ids import text_of_hex
 from scheduler_core.domain.jobs import ClaimedJob
 from scheduler_core.domain.targets import AwsTarget, HttpTarget, parse_target
 
@@ -60,7 +61,7 @@ def letterhead(target: str) -> Letterhead | AwsTarget:
 def write(job: ClaimedJob, head: Letterhead, signers: Sequence[Signer], timestamp: int) -> Letter:
     """The request of `job`'s attempt, signed at `timestamp` (Unix seconds)."""
     digits = job.id.hex
-    name = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
+    name = text_of_hex(digits).encode()
     payload = job.payload
     if payload is None:
         body, headers, shape = b"", [*head.without_payload], head.shape_without_payload

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
-from uuid import UUID
 
 from scheduler_core.domain.jobs import ClaimedJob
 from scheduler_core.domain.outcomes import DeliveryResult
@@ -28,7 +27,5 @@ class Parcel(NamedTuple):
     """How many of the merchant's parcels are sent for one of a merchant with weight 1, where both have some waiting."""
 
 
-AttemptKey = tuple[UUID, int]
-"""A job's id and the attempt's number: the fence."""
 Delivery = tuple[ClaimedJob, DeliveryResult]
 OnResults = Callable[[list[Delivery]], None]

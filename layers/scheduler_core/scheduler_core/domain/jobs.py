@@ -92,6 +92,10 @@ class Hint(NamedTuple):
     priority: int
 
 
+AttemptKey = tuple[UUID, int]
+"""A job's id and the attempt's number: the fence."""
+
+
 class ClaimedJob(NamedTuple):
     """A job that this executor holds, with what a delivery needs: `attempt` is its fence (I3).
 

@@ -478,4 +478,5 @@ class ReadySet:
 
 def _script(name: str) -> str:
     folder = files(__package__).joinpath("lua")
-    return "".join(folder.joinpath(f"{each}.lua").read_text(encoding="utf-8") for each in ("common", name))
+    parts = [folder.joinpath(f"{each}.lua").read_text(encoding="utf-8") for each in ("common", name)]
+    return "".join([f"local PRIORITY_STEP = {PRIORITY_STEP}\n", *parts])

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, MerchantLimits, RunningJob
+from scheduler_core.domain.jobs import AttemptKey, AttemptRecord, ClaimedJob, Hint, MerchantLimits, RunningJob
 from scheduler_core.domain.lifecycle import WAITING, Event, allowed_from
 from scheduler_core.domain.outcomes import DeliveryResult
 from scheduler_core.storage import arrays
@@ -31,9 +31,6 @@ LEASE_ID_BITS: Final = 63
 
 HexHint = tuple[str, str]
 """A merchant's and a job's id as 32 hex digits each, as the ready set has them: nobody needs more of a hint."""
-
-AttemptKey = tuple[UUID, int]
-"""A job's id and the attempt's number: the fence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,5 @@
 -- Put before each script. KEYS[1] is the shard's base key, e.g. "{ts:0}:1"; every other key hangs below it, in the
--- same slot. Members are "<merchant, 32 hex><job, 32 hex>:<priority>".
+-- same slot. Members are "<merchant, 32 hex><job, 32 hex>:<priority>". PRIORITY_STEP is put before it by ready_set.py.
 local base = KEYS[1]
 local DUE, RING, TERMS, READY = base .. ':due', base .. ':ring', base .. ':terms:', base .. ':ready:'
 local HELD, RATE, COUNT, VTIME = base .. ':held:', base .. ':rate:', base .. ':ready_count', base .. ':vtime'

@@ -4,7 +4,6 @@
 -- Answers: [members, each on a line of its own, next look in ms from now or -1, ready count, 1 if the set must be rebuilt, 1 if PostgreSQL has more,
 --           merchants whose terms are unknown]
 local MOVE_MOST = 4000
-local PRIORITY_STEP = 4398046511104 -- 2^42, as in ready_set.py
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZADD', EXECUTORS, now + tonumber(ARGV[5]), ARGV[4])
 redis.call('DEL', WAKING)
