@@ -101,7 +101,7 @@ class Emulator:
         request = urllib.request.Request(  # noqa: S310 - the emulator's own address
             f"{self.url}/moto-api/{what}", data=body, headers={"content-type": "application/json"}
         )
-        urllib.request.urlopen(request).close()  # noqa: S310
+        urllib.request.urlopen(request).close()  # noqa: S310 - the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

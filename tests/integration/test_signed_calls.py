@@ -133,7 +133,7 @@ class _Provider(BaseHTTPRequestHandler):
             "AccessKeyId": "AKIDPROVIDED",
             "SecretAccessKey": "made up",
             "Token": "session",
-            "Expiration": (datetime.now(UTC) + server.lifetime).isoformat().replace("+00:00", "Z"),  # noqa: TID251
+            "Expiration": (datetime.now(UTC) + server.lifetime).isoformat().replace("+00:00", "Z"),  # noqa: TID251 - botocore reads the real clock
         }
         body = json.dumps(answer).encode() if good else b"{}"
         self.send_response(200 if good else 403)

@@ -11,7 +11,7 @@ OURS = ("gateway", "workers")
 
 def test_everything_is_up_and_healthy(installation: Installation) -> None:
     for service in LONG_LIVED:
-        until(lambda service=service: installation.is_healthy(service), service)  # type: ignore[misc]
+        until(lambda service=service: installation.is_healthy(service), service)  # type: ignore[misc] # mypy cannot infer a lambda with a default
     assert installation.inspect("migrate")["State"]["ExitCode"] == 0
     assert installation.health() == (200, "ok")
 

@@ -60,7 +60,7 @@ class TemplatePreview(TemplateCreate):
     """A template that is not stored; only its schedule matters here."""
 
     name: Name | None = None  # type: ignore[assignment] # asked for less
-    target: Target | None = None  # type: ignore[assignment]
+    target: Target | None = None  # type: ignore[assignment] # the same
 
 
 _ABSENT: Final[Any] = None

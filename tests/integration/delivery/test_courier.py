@@ -226,7 +226,7 @@ def test_the_thread_survives_an_owner_that_raises(
     courier = start_courier(on_results=on_results)
     for count in (1, 2):
         send(courier, http_job(receiver.url()))
-        wait_until(lambda count=count: len(taken) == count)  # type: ignore[misc]
+        wait_until(lambda count=count: len(taken) == count)  # type: ignore[misc] # mypy cannot infer a lambda with a default
     assert "1 results were not taken" in caplog.text
 
 
@@ -279,7 +279,7 @@ def test_thousands_of_deliveries_leak_neither_descriptors_nor_handles_nor_memory
         count += len(jobs)
         send(courier, *jobs)
         inbox.wait_for(count, 30)
-        inbox.deliveries[:] = [(None, None)] * count  # type: ignore[list-item]
+        inbox.deliveries[:] = [(None, None)] * count  # type: ignore[list-item] # only the count matters
         receiver.requests.clear()
         gc.collect()
         resident.append(resident_bytes())

@@ -51,7 +51,7 @@ def tick(database_url: str, announced: Announcements) -> Iterator[Callable[..., 
     with closing(Database(database_url, Role.WORKER)) as database:
 
         def run(now: datetime, settings: RecurrenceSettings = SMALL, remaining: float = 60.0) -> Report:
-            return Recurrence(database, announced, settings).run(lambda: now, lambda: remaining)  # type: ignore[arg-type]
+            return Recurrence(database, announced, settings).run(lambda: now, lambda: remaining)  # type: ignore[arg-type] # a stand-in
 
         yield run
 
@@ -90,7 +90,7 @@ def test_two_recurrence_runs_that_race_make_one_job_each_second(database_url: st
     def racer(skew: float) -> None:
         try:
             with closing(Database(database_url, Role.WORKER)) as database:
-                runner = Recurrence(database, Announcements(), settings)  # type: ignore[arg-type]
+                runner = Recurrence(database, Announcements(), settings)  # type: ignore[arg-type] # a stand-in
                 for step in range(0, 121, 10):
                     together.wait(timeout=30)
                     moments = itertools.repeat(NOW + seconds(100 + step + skew))
@@ -248,7 +248,7 @@ def test_the_handler_ties_it_together(
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
     handler._recurrence.cache_clear()
-    assert handler.lambda_handler({}, Context()) == {  # type: ignore[arg-type]
+    assert handler.lambda_handler({}, Context()) == {  # type: ignore[arg-type] # a stand-in
         "pages": 0, "templates": 0, "runs": 0, "paused": 0, "complete": True
     }  # fmt: skip
     handler._recurrence()._database.close()

@@ -78,7 +78,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
     def sending(self: AbstractConnection, command: Any, check_health: bool = True) -> None:
         found.round_trips.append(command)
-        send(self, command, check_health)  # type: ignore[no-untyped-call]
+        send(self, command, check_health)  # type: ignore[no-untyped-call] # redis-py
 
     monkeypatch.setattr(psycopg.Cursor, "execute", executing)
     monkeypatch.setattr(AbstractConnection, "send_packed_command", sending)

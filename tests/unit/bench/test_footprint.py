@@ -60,7 +60,7 @@ def test_a_library_is_known_by_its_elf_header_not_by_its_name(tmp_path: Path) ->
     def elf(name: str, machine: int, order: str) -> Path:
         path = tmp_path / name
         which = b"\x01" if order == "little" else b"\x02"
-        path.write_bytes(b"\x7fELF\x02" + which + b"\0" * 12 + machine.to_bytes(2, order))  # type: ignore[arg-type]
+        path.write_bytes(b"\x7fELF\x02" + which + b"\0" * 12 + machine.to_bytes(2, order))  # type: ignore[arg-type] # one of two words
         return path
 
     elf("intel.so", 62, "little")

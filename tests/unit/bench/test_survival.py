@@ -9,8 +9,8 @@ COMPLETE = {"jobs": 2, "by_status": {"completed": 2}, "never_delivered": 0, "del
 
 
 def verdict(**changes: object) -> Survival:
-    told = {**COMPLETE, "unexplained_duplicates": 0, "faults": (), "took_seconds": 1.0, **changes}
-    return Survival(**told)  # type: ignore[arg-type]
+    told: dict[str, Any] = {**COMPLETE, "unexplained_duplicates": 0, "faults": (), "took_seconds": 1.0, **changes}
+    return Survival(**told)
 
 
 def test_a_run_passes_when_all_completed_and_all_were_seen() -> None:

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -27,8 +28,8 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def schedule(cron: str | None = None, timezone: str = "UTC", **given: object) -> Schedule:
-    return Schedule(cron=cron, timezone=timezone, created_at=NOW, **given)  # type: ignore[arg-type]
+def schedule(cron: str | None = None, timezone: str = "UTC", **given: Any) -> Schedule:
+    return Schedule(cron=cron, timezone=timezone, created_at=NOW, **given)
 
 
 def local(schedule_: Schedule, after: datetime, count: int) -> list[str]:

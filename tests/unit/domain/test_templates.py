@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,13 +18,13 @@ LOOK_AHEAD = timedelta(seconds=150)
 MOST = 500
 
 
-def timetable(cron: str = "* * * * *", *, since: datetime = NOW, **given: object) -> Timetable:
+def timetable(cron: str = "* * * * *", *, since: datetime = NOW, **given: Any) -> Timetable:
     schedule = Schedule(cron=cron, created_at=since)
     return replace(
         Timetable(
             id=UUID(int=7), merchant_id=UUID(int=1), schedule=schedule, next_nominal_at=next_nominal_at(schedule, since)
         ),
-        **given,  # type: ignore[arg-type]
+        **given,
     )
 
 

@@ -45,7 +45,7 @@ def call(path: str, status: int, query: str = "key=secret") -> list[dict[str, An
         sent.append(message["type"])
 
     scope = {"method": "GET", "path": path, "query_string": query.encode(), "client": ("10.0.0.9", 5), "headers": []}
-    asyncio.run(AccessLog(application, told)(scope, lambda: asyncio.sleep(0), send))  # type: ignore[arg-type,return-value]
+    asyncio.run(AccessLog(application, told)(scope, lambda: asyncio.sleep(0), send))  # type: ignore[arg-type,return-value] # the least of ASGI
     assert sent == ["http.response.start", "http.response.body"]
     return told.lines()
 

@@ -110,7 +110,7 @@ def _http(stored: dict[str, Any]) -> HttpTarget:
     if not isinstance(method, str) or not method.isascii() or not method.isalpha():
         raise ValueError("the target's method is not a word")
     if not isinstance(headers, dict):
-        raise ValueError("the target's headers are not an object")  # noqa: TRY004
+        raise ValueError("the target's headers are not an object")  # noqa: TRY004 - the same
     origin = parse_http_url(url)
     return HttpTarget(ascii_url(url), method.upper(), tuple(_headers(headers)), origin)
 
