@@ -1,5 +1,7 @@
 """What counts as lost, and which duplicates a crash explains."""
 
+from typing import Any
+
 import pytest
 
 from bench.receiver import Delivery
