@@ -33,6 +33,8 @@ def enqueue(site: Site, jobs: int) -> Mapping[str, float]:
             "calls": max(100, jobs // 8),
             "batches": max(1, jobs // _BATCH),
             "payload": stock.PAYLOAD,
+            "database_url": site.postgres.url,
+            "redis_url": site.redis.url,
         }
         _fresh(site)
         handled = _handled(deployment.environment("api"), options)

@@ -1,7 +1,9 @@
 """Calls the API's handler as Lambda would, inside one process, and says how long it took.
 
-`python -m bench.handler_calls OPTIONS`; OPTIONS is JSON: `url`, `merchant_id`, `calls`, `batches`, `payload`. The
-environment is the function's. Each call is a whole request: parsing, validation, storing, commit, announcing.
+`python -m bench.handler_calls OPTIONS`; OPTIONS is JSON: `url`, `merchant_id`, `calls`, `batches`, `payload`,
+`database_url`, `redis_url`. The environment is the function's. Each call is a whole request: parsing, validation,
+storing, commit, announcing. A call for a single job and a bare insert take turns: a machine's speed drifts within
+seconds, and it is their ratio that counts.
 """
 
 import json
@@ -12,6 +14,7 @@ from typing import Any, Final
 
 from api.handler import lambda_handler
 from bench import resources
+from bench.bare_insert import BareInsert
 from bench.enqueueing import authorized_event
 from scheduler_core.clock import monotonic, utc_now
 
@@ -33,14 +36,17 @@ class _Context:
 def main() -> None:
     """Measure and print."""
     options = json.loads(sys.argv[1])
-    for _ in range(_WARM_CALLS):
-        _call(options, "/jobs", _job(options))
-    times = sorted(_call(options, "/jobs", _job(options)) for _ in range(options["calls"]))
+    with BareInsert(options["database_url"], options["redis_url"], options["url"]) as bare:
+        for _ in range(_WARM_CALLS):
+            _call(options, "/jobs", _job(options)), bare()
+        pairs = [(_call(options, "/jobs", _job(options)), bare()) for _ in range(options["calls"])]
+    times, bare_times = (sorted(each) for each in zip(*pairs, strict=True))
     batches = [_call(options, "/jobs/batch", _jobs(options)) for _ in range(1 + options["batches"])][1:]
     figures = {
         "one_per_second": len(times) / sum(times),
         "one_p50_ms": times[len(times) // 2] * 1_000,
         "one_p99_ms": times[len(times) * 99 // 100] * 1_000,
+        "bare_p50_ms": bare_times[len(bare_times) // 2] * 1_000,
         "bulk_per_second": _BATCH * len(batches) / sum(batches),
         "api_peak_bytes": resources.peak_memory(os.getpid()),
     }

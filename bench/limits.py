@@ -5,7 +5,6 @@
 """
 
 import json
-import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -20,16 +19,11 @@ import redis
 
 from bench import stock
 from bench.bare_http import Transfers
+from bench.bare_insert import BareInsert
 from scheduler_core.clock import monotonic, utc_now
-from scheduler_core.domain.ids import ENTROPY_BYTES, uuid7
 
 _BATCH: Final = 500
 _AT_ONCE: Final = 100
-_SINGLE: Final = """
-INSERT INTO jobs (id, merchant_id, schedule_type, status, priority, max_retries, timeout_seconds, retry_initial_seconds,
-    retry_max_seconds, retry_multiplier, scheduled_at, next_run_at, created_at, updated_at, target, payload, metadata)
-VALUES (%s, %s, 'one_time', 'pending', 0, 3, 30, 1, 3600, 2, %s, %s, %s, %s, %s, %s, '{}')
-"""
 _RECORD: Final = """
 UPDATE jobs SET status = 'completed', next_run_at = NULL, completed_at = now(), updated_at = now()
 FROM unnest(%s::uuid[], %s::uuid[]) AS ended (merchant_id, id)
@@ -114,22 +108,9 @@ def redis_script(options: Mapping[str, Any]) -> dict[str, float]:
 
 def insert(options: Mapping[str, Any]) -> dict[str, float]:
     """One row into our table, committed, and one Redis script call, one after the other; what one POST /jobs needs."""
-    url, jobs = options["database_url"], min(options["jobs"], 2_000)
-    merchant = stock.make_merchants(url, 1)[0]
-    target = json.dumps({"type": "http", "url": options["receiver"], "method": "POST", "headers": {}})
-    with psycopg.connect(url, autocommit=True) as connection, redis.Redis.from_url(options["redis_url"]) as client:
-        script = client.register_script("return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])")
-        times = []
-        for number in range(jobs):
-            began = monotonic()
-            now = utc_now()
-            job_id = uuid7(now, os.urandom(ENTROPY_BYTES))
-            values = (job_id, merchant, now, now, now, now, target, stock.PAYLOAD)
-            connection.execute(_SINGLE, values)
-            script(keys=["{limit}"], args=[number, job_id.hex])
-            times.append(monotonic() - began)
-        client.delete("{limit}")
-    times.sort()
+    jobs = min(options["jobs"], 2_000)
+    with BareInsert(options["database_url"], options["redis_url"], options["receiver"]) as bare:
+        times = sorted(bare() for _ in range(jobs))
     return {
         "p50_ms": times[len(times) // 2] * 1_000,
         "p99_ms": times[len(times) * 99 // 100] * 1_000,

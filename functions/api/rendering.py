@@ -43,11 +43,15 @@ def identifier(value: UUID | None) -> str:
 
 def job_json(job: JobRow) -> str:
     """A job as every route answers it."""
+    scheduled_at, created_at = moment(job.scheduled_at), moment(job.created_at)
+    # A new job has each of these twice, and to write a moment out is most of the work.
+    next_run_at = scheduled_at if job.next_run_at is job.scheduled_at else moment(job.next_run_at)
+    updated_at = created_at if job.updated_at is job.created_at else moment(job.updated_at)
     return (
         f'{{"id":"{job.id}","template_id":{identifier(job.template_id)},"nominal_at":{moment(job.nominal_at)},'
         f'"schedule_type":"{job.schedule_type}","status":"{job.status}","target":{job.target},'
-        f'"payload":{job.payload or "null"},"scheduled_at":{moment(job.scheduled_at)},'
-        f'"next_run_at":{moment(job.next_run_at)},"expires_at":{moment(job.expires_at)},'
+        f'"payload":{job.payload or "null"},"scheduled_at":{scheduled_at},'
+        f'"next_run_at":{next_run_at},"expires_at":{moment(job.expires_at)},'
         f'"reference_id":{text(job.reference_id)},"priority":{job.priority},"max_retries":{job.max_retries},'
         f'"retry":{{"initial_seconds":{number(job.retry_initial_seconds)},'
         f'"max_seconds":{number(job.retry_max_seconds)},"multiplier":{number(job.retry_multiplier)}}},'
@@ -55,7 +59,7 @@ def job_json(job: JobRow) -> str:
         f'"max_attempts":{number(job.max_attempts)},"metadata":{job.metadata},"attempt":{job.attempt},'
         f'"retries":{job.retries},"polls":{job.polls},"last_run_at":{moment(job.last_run_at)},'
         f'"completed_at":{moment(job.completed_at)},"last_error":{text(job.last_error)},'
-        f'"created_at":{moment(job.created_at)},"updated_at":{moment(job.updated_at)}}}'
+        f'"created_at":{created_at},"updated_at":{updated_at}}}'
     )
 
 

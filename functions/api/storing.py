@@ -51,8 +51,10 @@ def store(caller: Caller, new: NewJob, answer: Answer, only: Once | None, now: d
 
     Raises IdempotencyMismatchError, DatabaseUnavailableError; nothing is stored then.
     """
+    announcer = wiring.announcer()
+    hint = Hint(new.merchant_id, new.id, max(new.scheduled_at, now), new.priority)
     if only is None:
-        with wiring.database().statement() as connection:
+        with wiring.database().statement() as connection, announcer.beside(now, hint):
             jobs.insert_alone(connection, new, now)
     else:
         with wiring.database().at_once_of_merchant(caller.merchant_id) as connection:
@@ -61,7 +63,7 @@ def store(caller: Caller, new: NewJob, answer: Answer, only: Once | None, now: d
                 return _answered(first, Idempotent_Replayed="true")
             jobs.insert(connection, caller.merchant_id, NewJobs.of([new]), now)
             idempotency.keep(connection, caller.merchant_id, key=only.key, answer=answer)
-    wiring.announcer().announce(now, [Hint(new.merchant_id, new.id, max(new.scheduled_at, now), new.priority)])
+        announcer.announce(now, [hint])
     _log_created(caller, [NewJobs.of([new])])
     return _answered(answer)
 

@@ -8,6 +8,9 @@ _RATE = Bound(workload="drain", figure="per_second", limit="update", of_limit="p
 _TIME = Bound(
     workload="drain", figure="p50_ms", limit="insert", of_limit="p50_ms", least=0.5, inverse=True, promise="time"
 )
+_BESIDE = Bound(
+    workload="drain", figure="p50_ms", limit=None, of_limit="bare_p50_ms", least=0.5, inverse=True, promise="time"
+)
 
 
 def a_run(ours: dict[str, float], **limits: dict[str, float]) -> Results:
@@ -27,6 +30,11 @@ def test_a_rate_below_its_share_of_the_limit_is_broken() -> None:
 def test_a_time_above_its_multiple_of_the_limit_is_broken() -> None:
     assert broken(a_run({"p50_ms": 2.1}, insert={"p50_ms": 1.0}), [_TIME])
     assert not broken(a_run({"p50_ms": 1.9}, insert={"p50_ms": 1.0}), [_TIME])
+
+
+def test_a_limit_may_be_measured_beside_ours() -> None:
+    assert broken(a_run({"p50_ms": 2.1, "bare_p50_ms": 1.0}), [_BESIDE])
+    assert not broken(a_run({"p50_ms": 1.9, "bare_p50_ms": 1.0}), [_BESIDE])
 
 
 def test_a_slow_machine_passes() -> None:

@@ -4,11 +4,12 @@ Everything here is a hint (I2) and may vanish at any moment (I1). All keys share
 cluster keeps a shard on one node; the `1` after it is the version of the layout. Needs Redis 6.2 or Valkey 7.2.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -169,6 +170,38 @@ class ReadySet:
     def send(self, prepared: Announcement) -> bool:
         """As `announce`."""
         return self._add(prepared, self._most).must_invoke
+
+    def begin(self, prepared: Announcement) -> Callable[[], bool]:
+        """Send `prepared`, of one page, and do not wait; what is answered waits, and answers as `send`.
+
+        It must be called, before anything else is asked of this set.
+        """
+        with self._translated():
+            client: Any = self._redis  # redis-py says nothing of these methods' types
+            connection: Any = client.connection
+            if connection is None:  # the client has one of its own as long as it is open
+                return partial(self.send, prepared)
+            announce = self._scripts["announce"]
+            arguments = [prepared.now_ms, self._most, _LINGER_MS, *prepared.pages[0]]
+            try:
+                connection.send_command("EVALSHA", announce.sha, 1, self._base, *arguments)
+            except redis.ConnectionError:
+                connection.disconnect()
+                return partial(self.send, prepared)
+        return partial(self._end, client, connection, prepared)
+
+    def _end(self, client: Any, connection: Any, prepared: Announcement) -> bool:
+        with self._translated():
+            try:
+                must_invoke, _ = client.parse_response(connection, "EVALSHA")
+            except redis.TimeoutError:
+                connection.disconnect()
+                raise
+            except (redis.ConnectionError, redis.exceptions.NoScriptError):
+                # It was restarted, or has forgotten the script; the long way says it again.
+                connection.disconnect()
+                return self.send(prepared)
+        return bool(must_invoke)
 
     def fill(self, now: datetime, hints: Sequence[Hint]) -> Filled:
         """As `announce`, for a backlog: it leaves room for what is announced."""

@@ -3,9 +3,11 @@
 Never raises: PostgreSQL has the job, and the populator finds what was not announced (I1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import partial
+from typing import Final, Protocol
 
 from scheduler_core.clock import monotonic
 from scheduler_core.domain.errors import QueueUnavailableError
@@ -16,6 +18,8 @@ from scheduler_core.queueing.ready_set import Announcement, ReadySet, announceme
 
 PAUSE_SECONDS = 2.0
 """How long Redis is left alone after it did not answer, so that requests do not queue up behind its time-outs."""
+LATER: Final = timedelta(seconds=10)
+"""What is due so far ahead nobody pops while it is being stored: twice as long as PostgreSQL lets a statement run."""
 
 
 class Invoker(Protocol):
@@ -44,18 +48,28 @@ class Announcer:
 
     def send(self, prepared: Announcement) -> None:
         """As `announce`."""
-        if not prepared.pages or monotonic() < self._paused_until:
+        if self._will_tell(prepared):
+            self._follow_up(partial(self._queue.send, prepared))
+
+    @contextmanager
+    def beside(self, now: datetime, hint: Hint) -> Iterator[None]:
+        """Announce the job that the block stores and commits.
+
+        Redis is told of what is due `LATER` while PostgreSQL works: a hint whose job never comes to be claims nothing.
+        It is told of anything sooner after the block, because somebody may pop that at once, and a hint that is popped
+        before the commit is lost. Nothing is announced of what is due sooner where the block raises.
+        """
+        prepared = self.prepare(now, [hint])
+        if hint.due_at - now < LATER or not self._will_tell(prepared):
+            yield
+            self.send(prepared)
             return
+        answer = self._begin(prepared)
         try:
-            must_invoke = self._queue.send(prepared)
-        except QueueUnavailableError as error:
-            # An executor waits for Redis to come back; and fills it from PostgreSQL, because what is due is not in it.
-            self._paused_until = monotonic() + PAUSE_SECONDS
-            logger.warning("the ready queue is away; jobs wait in PostgreSQL", extra={"cause": str(error)})
-            self.wake_executor("unannounced")
-            return
-        if must_invoke:
-            self.wake_executor()
+            yield
+        finally:
+            # In any case: who is told to wake an executor is for a while the only one who is.
+            self._follow_up(answer)
 
     def announce_cancelled(self, now: datetime, job: Hint) -> None:
         """Have a running delivery of `job` cut off."""
@@ -70,3 +84,28 @@ class Announcer:
             self._invoker.invoke_async(self._executor_function, {"reason": reason})
         except InvocationError as error:
             logger.warning("no executor could be invoked; the next tick brings one", extra={"cause": str(error)})
+
+    def _will_tell(self, prepared: Announcement) -> bool:
+        return bool(prepared.pages) and monotonic() >= self._paused_until
+
+    def _begin(self, prepared: Announcement) -> Callable[[], bool]:
+        try:
+            return self._queue.begin(prepared)
+        except QueueUnavailableError as error:
+            return partial(_fail, error)
+
+    def _follow_up(self, told: Callable[[], bool]) -> None:
+        try:
+            must_invoke = told()
+        except QueueUnavailableError as error:
+            # An executor waits for Redis to come back; and fills it from PostgreSQL, because what is due is not in it.
+            self._paused_until = monotonic() + PAUSE_SECONDS
+            logger.warning("the ready queue is away; jobs wait in PostgreSQL", extra={"cause": str(error)})
+            self.wake_executor("unannounced")
+            return
+        if must_invoke:
+            self.wake_executor()
+
+
+def _fail(error: QueueUnavailableError) -> bool:
+    raise error
