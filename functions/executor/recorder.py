@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -68,7 +67,10 @@ class Recorder:
         self._batch = batch
         self._clock = clock
         self._jitter = jitter
-        self._incoming: SimpleQueue[list[Delivery] | None] = SimpleQueue()
+        self._incoming: list[Delivery] = []
+        self._changed = threading.Condition()
+        self._wanted = 1
+        self._closing = False
         self._gives_up_at = float("inf")
         self._busy = False
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
@@ -79,12 +81,17 @@ class Recorder:
     def take(self, results: list[Delivery]) -> None:
         """Results to be recorded; returns at once. Called from any thread."""
         self._roster.delivered([job for job, _ in results])
-        self._incoming.put(results)
+        with self._changed:
+            self._incoming += results
+            if len(self._incoming) >= self._wanted:
+                self._changed.notify()
 
     def close(self, seconds: float) -> None:
         """Record what is left, for at most `seconds`; what is not recorded then is rescued when its lease runs out."""
         self._gives_up_at = monotonic() + seconds
-        self._incoming.put(None)
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
         self._thread.join(seconds + 1.0)
         self._database.close()
 
@@ -98,21 +105,18 @@ class Recorder:
 
     def _next(self) -> list[Delivery] | None:
         """Whatever has come in, up to a batch; None: the end."""
-        results = self._incoming.get()
-        if results is None:
-            return None
-        gathered, until = list(results), monotonic() + (GATHER_SECONDS if self._busy else 0.0)
-        while len(gathered) < self._batch:
-            try:
-                more = self._incoming.get(timeout=max(0.0, until - monotonic()))
-            except Empty:
-                break
-            if more is None:
-                self._incoming.put(None)
-                break
-            gathered += more
-        self._busy = len(gathered) >= BUSY_RESULTS
-        return gathered
+        with self._changed:
+            self._wait_for(1)
+            if self._busy:
+                self._wait_for(self._batch, GATHER_SECONDS)
+            results, self._incoming = self._incoming[: self._batch], self._incoming[self._batch :]
+        self._busy = len(results) >= BUSY_RESULTS
+        return results or None
+
+    def _wait_for(self, count: int, seconds: float | None = None) -> None:
+        """Until so many have come in. Fewer wake nobody: to be woken for each few would cost the courier its turn."""
+        self._wanted = count
+        self._changed.wait_for(lambda: len(self._incoming) >= count or self._closing, seconds)
 
     def _handle(self, results: list[Delivery]) -> None:
         now = self._clock()

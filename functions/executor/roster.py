@@ -45,6 +45,7 @@ class Roster:
         self._spent: set[int] = set()
         self._forsaken: set[int] = set()
         self._changed = threading.Condition()
+        self._wanted_room = 0
 
     def __len__(self) -> int:
         return len(self._under_way) + len(self._ended)
@@ -66,7 +67,7 @@ class Roster:
             self._end(jobs, self._ended)
             self._pass_time()
             self._in_span += before - len(self._under_way)
-            self._changed.notify_all()
+            self._tell()
 
     def remove(self, jobs: Iterable[ClaimedJob]) -> list[ClaimedJob]:
         """These are not on board any more, and do not run any more; answers those that were on board."""
@@ -121,14 +122,23 @@ class Roster:
             return allowance(0, room), {merchant: allowance(count, room) for merchant, count in held.items()}
 
     def wait_for_room(self, least: int, seconds: float) -> bool:
-        """Wait until there is room for `least` jobs, at most `seconds`; answers whether there is."""
+        """Wait until there is room for `least` jobs, at most `seconds`; answers whether there is. One thread may."""
         with self._changed:
-            return self._changed.wait_for(lambda: self.room() >= least, seconds)
+            self._wanted_room = least
+            try:
+                return self._changed.wait_for(lambda: self.room() >= least, seconds)
+            finally:
+                self._wanted_room = 0
 
     def wait_until_empty(self, seconds: float) -> bool:
         """Wait until nobody is on board, at most `seconds`; answers whether that is so."""
         with self._changed:
             return self._changed.wait_for(lambda: not len(self), seconds)
+
+    def _tell(self) -> None:
+        """Wake who waits if that is for this: a courier at work comes by a thousand times a second."""
+        if self.room() >= self._wanted_room or not len(self):
+            self._changed.notify_all()
 
     def _pass_time(self) -> None:
         now = self._clock()
@@ -155,7 +165,7 @@ class Roster:
                 del self._of_lease[lease]
                 self._spent.add(lease)
         self._spent -= self._forsaken
-        self._changed.notify_all()
+        self._tell()
         return removed
 
     def _end(self, jobs: Iterable[ClaimedJob], ended: dict[int, ClaimedJob]) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -148,3 +149,32 @@ def test_what_was_delivered_long_ago_does_not_count() -> None:
     roster.delivered(jobs)
     now[0] += 2 * AHEAD_SECONDS
     assert roster.limit() == 10
+
+
+def test_who_waits_for_room_is_woken_when_there_is_enough_of_it_and_who_waits_for_the_end_at_the_end() -> None:
+    roster = Roster(3, 1_000)
+    jobs = [claimed_job(lease_id=1) for _ in range(3)]
+    roster.add(1, jobs)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(roster.wait_for_room, 2, 30.0)
+        roster.delivered(jobs[:1])
+        assert not waiting.done()
+        roster.delivered(jobs[1:2])
+        assert waiting.result(timeout=5)
+        waiting = pool.submit(roster.wait_until_empty, 30.0)
+        roster.delivered(jobs[2:])
+        roster.remove(jobs[1:])
+        assert not waiting.done()
+        roster.remove(jobs[:1])
+        assert waiting.result(timeout=5)
+
+
+def test_who_waits_for_room_is_woken_when_what_was_not_recorded_is() -> None:
+    roster = Roster(10, 2)
+    jobs = [claimed_job(lease_id=1) for _ in range(2)]
+    roster.add(1, jobs)
+    roster.delivered(jobs)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(roster.wait_for_room, 1, 30.0)
+        roster.remove(jobs[:1])
+        assert waiting.result(timeout=5)
