@@ -78,7 +78,7 @@ class Deployment:
         """Have a process ready for each; executors all of theirs."""
         invoker = self._lambda
         for name in functions:
-            self._run(invoker.pools[name].warm())
+            self._run(invoker.pools[name].warm(self._executors if name == "executor" else 1))
 
     def invoke(self, function: str, event: object) -> Any:
         """Run a function and wait. Raises InvocationFailedError."""

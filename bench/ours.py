@@ -112,9 +112,9 @@ class Ours:
         }
 
     def warm_up(self, deployment: Deployment, executors: int) -> None:
-        """Every process has run once, and every executor sleeps again."""
+        """Every process is there, work was done once, and every executor sleeps again."""
         self._reset()
-        deployment.warm("populator")
+        deployment.warm("populator", "watcher", "executor")
         self._store(_WARM_JOBS * executors, utc_now())
         with psycopg.connect(self._site.postgres.url, autocommit=True) as connection:
             due = _due(connection)

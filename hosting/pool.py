@@ -142,9 +142,9 @@ class Pool:
         """Whether an invocation runs or waits for a process."""
         return bool(self._waiting or self._starting) or len(self._idle) < len(self._all)
 
-    async def warm(self) -> None:
-        """Have one process ready."""
-        if not self._all and not self._starting:
+    async def warm(self, count: int = 1) -> None:
+        """Have `count` processes ready, but no more than the cap; those that there are already count."""
+        for _ in range(min(count, self.cap) - len(self._all) - self._starting):
             self._starting += 1
             await self._start()
 

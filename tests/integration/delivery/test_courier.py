@@ -200,6 +200,12 @@ def test_close_drops_and_answers_what_outlasts_the_grace(courier: Courier, recei
     assert courier.in_flight == 0
 
 
+def test_an_idle_courier_closes_at_once_whatever_the_grace(courier: Courier) -> None:
+    began = time.monotonic()
+    assert courier.close(30) == []
+    assert time.monotonic() - began < 5
+
+
 def test_a_closed_courier_takes_nothing_and_may_be_closed_again(courier: Courier) -> None:
     courier.close(0)
     assert courier.close(0) == []

@@ -108,6 +108,18 @@ def test_processes_are_added_up_to_the_cap_and_no_further() -> None:
     asyncio.run(scenario())
 
 
+def test_as_many_processes_are_made_ready_beforehand_as_are_asked_for_up_to_the_cap() -> None:
+    async def scenario() -> None:
+        async with parts(caps={"stub": 3}) as p:
+            pool = p.invoker.pools["stub"]
+            for asked, there in ((1, 1), (2, 2), (1, 2), (9, 3)):
+                await pool.warm(asked)
+                assert len(pool.pids) == there
+            assert not pool.busy
+
+    asyncio.run(scenario())
+
+
 def test_idle_processes_beyond_the_first_are_ended() -> None:
     async def scenario() -> None:
         async with parts(caps={"stub": 3}, idle_seconds=0.0) as p:

@@ -172,7 +172,7 @@ class Courier:
 
     def _patience(self, timeout_ms: int) -> float:
         """How long nothing needs to be done, in seconds, if no socket stirs and nobody rings."""
-        if self._results or self._mail:
+        if self._results or self._mail or self._may_leave():
             return 0.0
         wait = _LONGEST_WAIT_SECONDS if timeout_ms < 0 else timeout_ms / 1_000
         if self._ready and self._room() > 0:
