@@ -99,6 +99,23 @@ def test_the_due_scan_reads_the_due_index(stored: tuple[psycopg.Connection[Any],
     assert sum(node["Actual Rows"] * node["Actual Loops"] for node in found if "Index" in node["Node Type"]) < 1_000
 
 
+@pytest.mark.parametrize("generic", [False, True])
+def test_a_page_of_what_is_due_at_one_time_reads_no_more_than_the_page(
+    stored: tuple[psycopg.Connection[Any], UUID], generic: bool
+) -> None:
+    """As a thousand merchants' jobs at midnight are: by statistics nothing is left after any place among them."""
+    connection, _ = stored
+    connection.execute("UPDATE jobs SET next_run_at = %s WHERE status = 'pending'", (NOW,))
+    connection.execute("VACUUM ANALYZE jobs")
+    ids = a_batch(connection, "pending", STORED + 1)
+    parameters = {"after_due": NOW, "after_id": ids[-1], "until": NOW + seconds(90), "most": 500, "skipped": []}
+    found = explain(connection, "claims", "due_page_across_merchants", parameters, generic=generic)
+    assert_indexed(found)
+    assert not [node for node in found if "Sort" in node["Node Type"]]
+    read = sum(node["Actual Rows"] * node["Actual Loops"] for node in found if "Index" in node["Node Type"])
+    assert 500 <= read < 1_000
+
+
 def read_from(found: list[dict[str, Any]]) -> set[str]:
     """The relations that were really read: partitions that were passed over while the statement ran are not."""
     scans = [node for node in found if "Scan" in node["Node Type"] and "Relation Name" in node]

@@ -18,10 +18,11 @@ RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.lease_id, jobs.due_at, j
     jobs.target, jobs.payload;
 
 -- name: due_page_across_merchants
--- The next jobs that fall due, in order, after a place in that order; some merchants left out.
+-- The next jobs that fall due, in order, after a place in that order; some merchants left out. The place is a subquery to
+-- hide it from the planner: where many jobs are due at one time it takes few to be left, and sorts all that are.
 SELECT merchant_id, id, next_run_at, priority
 FROM jobs
-WHERE (next_run_at, id) > (%(after_due)s, %(after_id)s) AND next_run_at <= %(until)s
+WHERE (next_run_at, id) > ((SELECT %(after_due)s::timestamptz), (SELECT %(after_id)s::uuid)) AND next_run_at <= %(until)s
   AND merchant_id <> ALL (%(skipped)s::uuid[])
 ORDER BY next_run_at, id
 LIMIT %(most)s;
