@@ -144,7 +144,10 @@ class Pool:
 
     async def warm(self, count: int = 1) -> None:
         """Have `count` processes ready, but no more than the cap; those that there are already count."""
-        for _ in range(min(count, self.cap) - len(self._all) - self._starting):
+        wanted = min(count, self.cap)
+        for _ in range(wanted):  # no more often, should starting fail
+            if len(self._all) + self._starting >= wanted:
+                return
             self._starting += 1
             await self._start()
 

@@ -136,8 +136,8 @@ class Roster:
             return self._changed.wait_for(lambda: not len(self), seconds)
 
     def _tell(self) -> None:
-        """Wake who waits if that is for this: a courier at work comes by a thousand times a second."""
-        if self.room() >= self._wanted_room or not len(self):
+        """Wake who waits, if there is room enough for that: a courier at work comes by a thousand times a second."""
+        if self.room() >= self._wanted_room:
             self._changed.notify_all()
 
     def _pass_time(self) -> None:

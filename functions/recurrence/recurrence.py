@@ -7,7 +7,7 @@ template that cannot be evaluated or stored is paused with the reason, and the o
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import psycopg
@@ -17,7 +17,6 @@ from scheduler_core.domain.errors import DatabaseUnavailableError
 from scheduler_core.domain.jobs import Hint
 from scheduler_core.domain.templates import RunPlan, Timetable
 from scheduler_core.observability.log import log_event, logger
-from scheduler_core.services.announcing import Announcer
 from scheduler_core.services.materialising import STATEMENT_BYTES, plan, store
 from scheduler_core.settings import RecurrenceSettings
 from scheduler_core.storage import templates
@@ -46,10 +45,16 @@ class Report:
         return asdict(self)
 
 
+class HintSink(Protocol):
+    """What a run asks of the announcer."""
+
+    def announce(self, now: datetime, hints: Sequence[Hint]) -> None: ...
+
+
 class Recurrence:
     """Wired by the handler; the clock and the remaining time come from outside."""
 
-    def __init__(self, database: Database, announcer: Announcer, settings: RecurrenceSettings) -> None:
+    def __init__(self, database: Database, announcer: HintSink, settings: RecurrenceSettings) -> None:
         self._database = database
         self._announcer = announcer
         self._settings = settings

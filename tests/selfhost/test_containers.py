@@ -1,6 +1,7 @@
 """What the containers may do, seen from inside, and what is in the image."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ OURS = ("gateway", "workers")
 
 def test_everything_is_up_and_healthy(installation: Installation) -> None:
     for service in LONG_LIVED:
-        until(lambda service=service: installation.is_healthy(service), service)  # type: ignore[misc] # mypy cannot infer a lambda with a default
+        until(partial(installation.is_healthy, service), service)
     assert installation.inspect("migrate")["State"]["ExitCode"] == 0
     assert installation.health() == (200, "ok")
 

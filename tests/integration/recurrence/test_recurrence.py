@@ -20,6 +20,7 @@ from scheduler_core.domain.templates import CatchUp, Template
 from scheduler_core.settings import RecurrenceSettings
 from scheduler_core.storage.database import Database, Role
 from tests.builders import NOW, rows, seconds, store_merchant
+from tests.contexts import a_context
 from tests.recurring import a_template, runs_of, store_template, template_row
 
 SMALL = RecurrenceSettings(template_page=2, runs_per_template=20)
@@ -51,7 +52,7 @@ def tick(database_url: str, announced: Announcements) -> Iterator[Callable[..., 
     with closing(Database(database_url, Role.WORKER)) as database:
 
         def run(now: datetime, settings: RecurrenceSettings = SMALL, remaining: float = 60.0) -> Report:
-            return Recurrence(database, announced, settings).run(lambda: now, lambda: remaining)  # type: ignore[arg-type] # a stand-in
+            return Recurrence(database, announced, settings).run(lambda: now, lambda: remaining)
 
         yield run
 
@@ -90,7 +91,7 @@ def test_two_recurrence_runs_that_race_make_one_job_each_second(database_url: st
     def racer(skew: float) -> None:
         try:
             with closing(Database(database_url, Role.WORKER)) as database:
-                runner = Recurrence(database, Announcements(), settings)  # type: ignore[arg-type] # a stand-in
+                runner = Recurrence(database, Announcements(), settings)
                 for step in range(0, 121, 10):
                     together.wait(timeout=30)
                     moments = itertools.repeat(NOW + seconds(100 + step + skew))
@@ -242,13 +243,12 @@ def test_the_handler_ties_it_together(
     database_url: str, redis_url: str, merchant: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from recurrence import handler
-    from tests.producer import Context
 
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
     handler._recurrence.cache_clear()
-    assert handler.lambda_handler({}, Context()) == {  # type: ignore[arg-type] # a stand-in
+    assert handler.lambda_handler({}, a_context()) == {
         "pages": 0, "templates": 0, "runs": 0, "paused": 0, "complete": True
     }  # fmt: skip
     handler._recurrence()._database.close()

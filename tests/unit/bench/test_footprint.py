@@ -1,6 +1,7 @@
 """Sizes and import times: how they are read, and when they are too much."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -57,10 +58,10 @@ def test_a_layer_beyond_its_bounds_is_named(unzipped: int, zipped: int, broken: 
 
 
 def test_a_library_is_known_by_its_elf_header_not_by_its_name(tmp_path: Path) -> None:
-    def elf(name: str, machine: int, order: str) -> Path:
+    def elf(name: str, machine: int, order: Literal["little", "big"]) -> Path:
         path = tmp_path / name
         which = b"\x01" if order == "little" else b"\x02"
-        path.write_bytes(b"\x7fELF\x02" + which + b"\0" * 12 + machine.to_bytes(2, order))  # type: ignore[arg-type] # one of two words
+        path.write_bytes(b"\x7fELF\x02" + which + b"\0" * 12 + machine.to_bytes(2, order))
         return path
 
     elf("intel.so", 62, "little")

@@ -85,30 +85,30 @@ def test_a_peers_fast_pace_is_measured_once_ours_in_every_round() -> None:
     assert fast == ["ours", "arq", "ours", "ours"]
 
 
-def test_a_peer_that_fails_is_noted_and_takes_no_further_part() -> None:
+def test_a_peer_that_fails_is_noted_and_takes_no_further_part(monkeypatch: pytest.MonkeyPatch) -> None:
     results = Results(began_at="", command="")
     suite = a_suite(Scope(workloads=("drain",), rounds=2, executors=(1,)), _Contender("arq", fails=True))
-    suite.steps = lambda: iter(_without_limits(suite))  # type: ignore[method-assign] # fewer steps
+    monkeypatch.setattr(suite, "steps", lambda: iter(_without_limits(suite)))
     ended: list[Measurement] = []
     suite.run(results, _never, ended.append)
     assert results.failures == ["drain 1: arq: lost"]
     assert [each.contender for each in ended] == ["ours", "ours"]
 
 
-def test_a_figure_says_when_it_was_made_and_of_which_run() -> None:
+def test_a_figure_says_when_it_was_made_and_of_which_run(monkeypatch: pytest.MonkeyPatch) -> None:
     results = Results(began_at="2026-11-23T12:00:00+00:00", command="")
     results.failures = ["drain 1: ours: an earlier run's"]
     suite = a_suite(Scope(workloads=("drain",), rounds=1, executors=(1,)))
-    suite.steps = lambda: iter(_without_limits(suite))  # type: ignore[method-assign] # fewer steps
+    monkeypatch.setattr(suite, "steps", lambda: iter(_without_limits(suite)))
     suite.run(results, _never, _never)
     assert [each.run for each in results.measurements] == [results.began_at]
     assert results.measurements[0].ended_at > results.began_at
     assert results.failures == []
 
 
-def test_our_own_failure_ends_the_run() -> None:
+def test_our_own_failure_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     suite = a_suite(Scope(workloads=("drain",), rounds=1, executors=(1,)), ours=_Contender("ours", fails=True))
-    suite.steps = lambda: iter(_without_limits(suite))  # type: ignore[method-assign] # fewer steps
+    monkeypatch.setattr(suite, "steps", lambda: iter(_without_limits(suite)))
     with pytest.raises(LostJobsError):
         suite.run(Results(began_at="", command=""), _never, _never)
 

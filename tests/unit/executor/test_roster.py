@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
+from time import sleep
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -167,6 +169,28 @@ def test_who_waits_for_room_is_woken_when_there_is_enough_of_it_and_who_waits_fo
         assert not waiting.done()
         roster.remove(jobs[:1])
         assert waiting.result(timeout=5)
+
+
+def test_less_room_than_is_waited_for_wakes_nobody() -> None:
+    looks: Counter[int] = Counter()
+
+    def clock() -> float:
+        looks[get_ident()] += 1
+        return 0.0
+
+    roster = Roster(9, 1_000, clock=clock)
+    jobs = [claimed_job(lease_id=1) for _ in range(9)]
+    roster.add(1, jobs)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: (get_ident(), roster.wait_for_room(9, 30.0)))
+        while len(looks) < 1:
+            sleep(0.001)
+        for job in jobs:
+            sleep(0.005)
+            roster.delivered([job])
+        waiter, has_room = waiting.result(timeout=5)
+    assert has_room
+    assert looks[waiter] == 2, "once before it waits, once when there is enough"
 
 
 def test_who_waits_for_room_is_woken_when_what_was_not_recorded_is() -> None:
