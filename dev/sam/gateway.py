@@ -50,7 +50,7 @@ class SamGateway:
         """Have it answer, to a caller with a key as well. Raises StepError where it does not."""
         self._before = self._containers()
         self._process = await asyncio.create_subprocess_exec(
-            *self._built.command("start-api", "--port", self._port, "--warm-containers", "EAGER"),
+            *self._built.command("start-api", "--port", self._port, "--warm-containers", "LAZY"),
             cwd=ROOT,
             env=environment_with(ENVIRONMENT),
             stdin=asyncio.subprocess.DEVNULL,
@@ -61,7 +61,9 @@ class SamGateway:
         )
         self._reader = asyncio.create_task(self._read(self._process))
         async with httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as client:
-            # Each function imports its code at its first request; nobody should have to wait for that later.
+            # Each function gets its container, and imports its code, at its first request: these, so that nobody has to
+            # wait for that later. EAGER would start all at once, in threads of which each may make a runtime of its own
+            # (SAM 1.170): what the lost one had started is used by nobody, and left running.
             await self._answers(client, "/health", {})
             await self._answers(client, "/stats", {"x-api-key": key})
 

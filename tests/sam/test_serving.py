@@ -81,31 +81,29 @@ def running(folder: Path) -> Iterator[Running]:
             system.end(signal.SIGTERM)
 
 
-def containers(network: str, *, but: frozenset[str] = frozenset()) -> list[str]:
-    """SAM's, in a network, each with what the engine says of it; `but` are ids that are none of ours."""
+def containers(network: str) -> list[str]:
+    """SAM's, in a network, each with what the engine says of it."""
     mark, shape = "label=sam.cli.container.type=lambda", "{{.ID}} {{.Names}} {{.Status}} {{.CreatedAt}} {{.Command}}"
     told = answer_of(
         "docker", "ps", "-a", "--filter", mark, "--filter", f"network={network}", "--format", shape, cwd=ROOT
     )
     assert told is not None
-    return [line for line in told.splitlines() if line.split()[0] not in but]
+    return told.splitlines()
 
 
-def settled(network: str, *, but: frozenset[str]) -> list[str]:
-    """The same, once there are as many as there should be: the engine removes ended ones in its own time."""
+def settled(network: str) -> list[str]:
+    """The same, once the engine has removed what earlier invocations have left."""
     deadline = time.monotonic() + 20.0
-    while len(found := containers(network, but=but)) != 2 and time.monotonic() < deadline:
+    while len(found := containers(network)) != 2 and time.monotonic() < deadline:
         time.sleep(0.5)
     return found
 
 
 def test_producers_see_the_same_contract_under_sam_and_nothing_is_left_of_it(prepared: Prepared, folder: Path) -> None:
     network = prepared.stores.network
-    # An earlier invocation may have left a container: SAM gives up on one that the engine will not remove.
-    before = frozenset(line.split()[0] for line in containers(network))
     with running(folder) as system:
         facts = system.ready()
-        found = settled(network, but=before)
+        found = settled(network)
         assert len(found) == 2, "\n".join(["the API and the authorizer, and no others", *found, *system.lines])
         _the_printed_job_is_delivered(facts)
         tested = _contract(facts)
@@ -116,7 +114,7 @@ def test_producers_see_the_same_contract_under_sam_and_nothing_is_left_of_it(pre
         pids = set(system.pids)
         assert len(pids) >= 4
         assert system.end(signal.SIGINT) == 0
-    assert containers(network, but=before) == []
+    assert containers(network) == []
     assert [pid for pid in pids if processes.lives(pid)] == []
     assert not (folder / "stack.json").exists()
     assert (folder / "sam-env.json").stat().st_mode & 0o777 == 0o600
