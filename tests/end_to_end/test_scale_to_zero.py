@@ -3,6 +3,8 @@
 With the schedules of the template, in real time: the last test waits for a tick to bring an executor back.
 """
 
+import os
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -83,6 +85,22 @@ def test_a_job_for_soon_is_delivered_at_its_time(resting: StackProcess, api: htt
     lateness = sorted(late(api, job) for job in jobs)
     assert lateness[0] >= 0
     assert lateness[1] < LATE_SECONDS
+
+
+def test_an_executor_that_is_killed_while_it_waits_is_replaced_before_the_jobs_are_due(
+    resting: StackProcess, api: httpx.Client
+) -> None:
+    jobs = [post(resting, api, delay_seconds=delay) for delay in (10, 11, 12)]
+    with ReadySet.connect(QueueSettings(redis_url=resting.facts["redis_url"])) as queue:
+        assert processes.wait_until(lambda: queue.depth(utc_now()).executors == 1, 5)
+        killed = resting.processes_of("executor")
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        assert processes.wait_until(lambda: queue.depth(utc_now()).executors == 0, 2)
+    lateness = sorted(late(api, job, 30) for job in jobs)
+    assert lateness[0] >= 0
+    assert lateness[1] < LATE_SECONDS
+    assert not set(killed) & set(resting.processes_of("executor"))
 
 
 @pytest.mark.timeout(200)

@@ -109,6 +109,29 @@ def test_an_executor_that_died_on_arrival_counts_for_five_seconds(queue: ReadySe
     assert announce(queue, merchant, at=5.1, due=5.1) is True
 
 
+def test_an_executor_whose_process_is_gone_counts_no_longer(queue: ReadySet, merchant: UUID, redis_url: str) -> None:
+    """A connection ends with its process, long before the five seconds are over."""
+    with ReadySet.connect(QueueSettings(redis_url=redis_url)) as killed:
+        assert announce(queue, merchant, due=3) is True
+        arrive(killed, "killed")
+        killed.pop(NOW, executor="killed", token="t", most=1)
+        assert announce(queue, merchant, at=1, due=1) is False
+        assert arrive(queue, at=1) is Arrival.ENOUGH
+    assert queue.depth(NOW + seconds(1)).executors == 0
+    assert announce(queue, merchant, at=1, due=2) is True
+    assert arrive(queue, at=1) is Arrival.NEEDED
+    assert leave(queue, at=1) is False  # nobody else would be there for what is to come
+
+
+def test_whoever_came_a_moment_ago_may_not_listen_yet(queue: ReadySet, merchant: UUID, redis_url: str) -> None:
+    announce(queue, merchant)
+    with ReadySet.connect(QueueSettings(redis_url=redis_url)) as newcomer:
+        arrive(newcomer)
+    assert announce(queue, merchant, at=0.2) is False
+    assert queue.depth(NOW + seconds(0.2)).executors == 1
+    assert announce(queue, merchant, at=0.3) is True
+
+
 def test_the_last_one_stays_for_what_is_due_before_the_next_tick(queue: ReadySet, merchant: UUID) -> None:
     arrive(queue, ticked=True)
     announce(queue, merchant, due=65)

@@ -259,7 +259,6 @@ class ReadySet:
             lead // timedelta(milliseconds=1),
             most,
             executor,
-            round(PRESENCE_SECONDS * 1_000),
             token,
             round(VISIBILITY_SECONDS * 1_000),
             hold // timedelta(milliseconds=1),
@@ -268,7 +267,7 @@ class ReadySet:
             most if most_each is None else most_each,
             *(word for merchant, allowed in allowances.items() for word in (f"{merchant:032x}", allowed)),
         ]
-        with self._translated():
+        with self._heard():  # those who count as awake are believed to listen
             members, look_again_ms, ready, rebuild, more, unknown = self._run("pop", args)
         return Popped(
             token=token,
@@ -311,10 +310,13 @@ class ReadySet:
         `ticked`: a schedule brought it, so that another tick is to be expected within a minute.
         """
         ticked_for = round(TICK_KNOWN_SECONDS * 1_000) if ticked else 0
-        presence = round(PRESENCE_SECONDS * 1_000)
-        args: list[str | float] = [milliseconds(now), _LINGER_MS, executor, presence, jobs_per_executor, ticked_for]
+        args: list[str | float] = [milliseconds(now), _LINGER_MS, executor, jobs_per_executor, ticked_for]
         with self._translated():
-            return Arrival(self._run("arrive", args).decode())
+            arrival = Arrival(self._run("arrive", args).decode())
+        if arrival is Arrival.NEEDED:
+            with self._heard():  # those who count as awake are believed to listen
+                return arrival
+        return arrival
 
     def leave(self, now: datetime, *, executor: str, jobs_per_executor: int) -> bool:
         """Whether `executor`, which holds nothing, may end; if so it no longer counts as awake.
@@ -512,4 +514,5 @@ class ReadySet:
 def _script(name: str) -> str:
     folder = files(__package__).joinpath("lua")
     parts = [folder.joinpath(f"{each}.lua").read_text(encoding="utf-8") for each in ("common", name)]
-    return "".join([f"local PRIORITY_STEP = {PRIORITY_STEP}\n", *parts])
+    constants = f"local PRIORITY_STEP, PRESENCE_MS = {PRIORITY_STEP}, {round(PRESENCE_SECONDS * 1_000)}\n"
+    return "".join([constants, *parts])

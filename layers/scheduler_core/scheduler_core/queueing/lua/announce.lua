@@ -46,8 +46,7 @@ else -- one by one: what is there already needs no room
 end
 if left_out > 0 then redis.call('SET', MORE, '1') end
 if earliest > guarded_until(now, tonumber(ARGV[3])) then return {0, left_out} end
-local awake = redis.call('ZCOUNT', EXECUTORS, now, '+inf')
-if awake == 0 then
+if awake_at(now) == 0 then
   return {redis.call('SET', WAKING, '1', 'NX', 'PX', 2000) and 1 or 0, left_out}
 end
 if has_newcomer then

@@ -1,5 +1,6 @@
 -- Put before each script. KEYS[1] is the shard's base key, e.g. "{ts:0}:1"; every other key hangs below it, in the
--- same slot. Members are "<merchant, 32 hex><job, 32 hex>:<priority>". PRIORITY_STEP is put before it by ready_set.py.
+-- same slot. Members are "<merchant, 32 hex><job, 32 hex>:<priority>". PRIORITY_STEP and PRESENCE_MS, how long an executor
+-- counts as awake after it was heard of, are put before it by ready_set.py.
 local base = KEYS[1]
 local DUE, RING, TERMS, READY = base .. ':due', base .. ':ring', base .. ':terms:', base .. ':ready:'
 local HELD, RATE, COUNT, VTIME = base .. ':held:', base .. ':rate:', base .. ':ready_count', base .. ':vtime'
@@ -7,6 +8,7 @@ local EXECUTORS, WAKE, WAKING = base .. ':executors', base .. ':wake', base .. '
 local TICKED = base .. ':ticked'
 local POPPED, POPPED_UNTIL, EPOCH, MORE = base .. ':popped', base .. ':popped_until', base .. ':epoch', base .. ':more'
 local WORDS = 4000
+local JUST_CAME_MS = 250
 
 -- Adds {score, member, score, member, ...} to a sorted set, in calls with no more words than Lua's stack has room for.
 -- Answers how many of them are new.
@@ -38,4 +40,16 @@ end
 -- known of late none is counted on.
 local function guarded_until(now, linger_ms)
   return tonumber(redis.call('GET', TICKED) or now) + linger_ms
+end
+
+-- How many executors are awake: heard of within PRESENCE_MS. Where nobody listens their processes are gone, for a
+-- connection ends with its process; but for those who came a moment ago, they may be about to listen.
+-- `own`, if it is given, asks of the others: it listens, and is not counted.
+local function awake_at(now, own)
+  local since = now
+  if redis.call('PUBSUB', 'NUMSUB', WAKE)[2] <= (own and 1 or 0) then since = now + PRESENCE_MS - JUST_CAME_MS end
+  local awake = redis.call('ZCOUNT', EXECUTORS, since, '+inf')
+  local score = own and redis.call('ZSCORE', EXECUTORS, own)
+  if score and tonumber(score) >= since then awake = awake - 1 end
+  return awake
 end

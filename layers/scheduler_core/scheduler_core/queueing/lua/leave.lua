@@ -4,8 +4,7 @@
 -- ARGV: now_ms, linger_ms, executor, due jobs for each executor
 -- Answers: 1 if it has left, 0 if it is to stay
 local now = tonumber(ARGV[1])
-local own = redis.call('ZSCORE', EXECUTORS, ARGV[3])
-local others = redis.call('ZCOUNT', EXECUTORS, now, '+inf') - ((own and tonumber(own) >= now) and 1 or 0)
+local others = awake_at(now, ARGV[3])
 local ready = tonumber(redis.call('GET', COUNT) or 0)
 if others > 0 then
   local due = ready + redis.call('ZCOUNT', DUE, '-inf', now)

@@ -1,19 +1,19 @@
 -- Pops a batch, fairly. A popped batch is kept under its token until the token is reported done, or comes back.
--- ARGV: now_ms, lead_ms, most, executor, presence_ms, token, visibility_ms, hold_ms, number of done tokens, done tokens...,
+-- ARGV: now_ms, lead_ms, most, executor, token, visibility_ms, hold_ms, number of done tokens, done tokens...,
 --       the most for any merchant, then (merchant, the most for this one) pairs...
 -- Answers: [members, each on a line of its own, next look in ms from now or -1, ready count, 1 if the set must be rebuilt, 1 if PostgreSQL has more,
 --           merchants whose terms are unknown]
 local MOVE_MOST = 4000
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-redis.call('ZADD', EXECUTORS, now + tonumber(ARGV[5]), ARGV[4])
+redis.call('ZADD', EXECUTORS, now + PRESENCE_MS, ARGV[4])
 redis.call('DEL', WAKING)
-local done = tonumber(ARGV[9])
-for i = 10, 9 + done do
+local done = tonumber(ARGV[8])
+for i = 9, 8 + done do
   redis.call('HDEL', POPPED, ARGV[i])
   redis.call('ZREM', POPPED_UNTIL, ARGV[i])
 end
-local most_each, allowance = tonumber(ARGV[10 + done]), {}
-for i = 11 + done, #ARGV, 2 do allowance[ARGV[i]] = tonumber(ARGV[i + 1]) end
+local most_each, allowance = tonumber(ARGV[9 + done]), {}
+for i = 10 + done, #ARGV, 2 do allowance[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
 -- Puts members into their merchants' queues; `given` is {member, due_ms, member, due_ms, ...}.
 local function sort_out(given)
@@ -109,7 +109,7 @@ while taken < most do
       redis.call('ZINCRBY', RING, got / tonumber(terms[1]), merchant)
     end
     if terms[2] ~= '' then
-      local held, held_until = {}, string.format('%.0f', now + tonumber(ARGV[8]))
+      local held, held_until = {}, string.format('%.0f', now + tonumber(ARGV[7]))
       for i = 1, got do
         held[2 * i - 1] = held_until
         held[2 * i] = string.sub(popped[i], 33, 64)
@@ -122,8 +122,8 @@ while taken < most do
 end
 lines = table.concat(lines, '\n')
 if taken > 0 then
-  redis.call('HSET', POPPED, ARGV[6], lines)
-  redis.call('ZADD', POPPED_UNTIL, now + tonumber(ARGV[7]), ARGV[6])
+  redis.call('HSET', POPPED, ARGV[5], lines)
+  redis.call('ZADD', POPPED_UNTIL, now + tonumber(ARGV[6]), ARGV[5])
 end
 
 local ready = tonumber(redis.call('GET', COUNT) or 0)
