@@ -20,6 +20,7 @@ from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavaila
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, RunningJob
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict, expiry_due
 from scheduler_core.observability.log import logger
+from scheduler_core.observability.outage import Outage
 from scheduler_core.queueing.ready_set import Popped, ReadySet
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.storage import claims
@@ -104,6 +105,8 @@ class Executor:
         self._worked_at = monotonic()
         self._sees_more = False
         self._stay = False
+        self._queue_outage = Outage("the ready queue", "waiting for it")
+        self._database_outage = Outage("the database", "waiting for it")
 
     def run(self, must_stop: Callable[[], bool], report: Report, *, stay: bool = False) -> None:
         """Work until there is nothing to do for a while, or `must_stop` says so. A store that is away is waited for.
@@ -123,11 +126,11 @@ class Executor:
                 if self._turn(report):
                     return
             except QueueUnavailableError as error:
-                logger.warning("the ready queue is away; waiting for it", extra={"cause": str(error)})
+                self._queue_outage.goes_on(error)
                 self._pause()
             except (DatabaseUnavailableError, DeadlockDetected) as error:
                 # What was popped comes back to the set by itself, because its token is never reported done.
-                logger.warning("the database is away; waiting for it", extra={"cause": str(error)})
+                self._database_outage.goes_on(error)
                 self._pause()
 
     def give_back(self, jobs: Sequence[ClaimedJob], released: Callable[[datetime, RunningJob], AttemptRecord]) -> None:
@@ -239,7 +242,7 @@ class Executor:
         done, self._done = self._done, []
         most_each, allowances = self._roster.allowances(Counter(int(merchant, 16) for merchant, _ in beside))
         try:
-            return self._queue.pop(
+            popped = self._queue.pop(
                 now,
                 executor=self._name,
                 token=secrets.token_hex(8),
@@ -253,6 +256,8 @@ class Executor:
         except QueueUnavailableError:
             self._done = done
             raise
+        self._queue_outage.is_over()
+        return popped
 
     def _claim(self, now: datetime, popped: Popped) -> int:
         lease_id = secrets.randbits(claims.LEASE_ID_BITS)
@@ -265,6 +270,7 @@ class Executor:
                 due_before=now + self._lead,
                 lease=self._lease,
             )
+        self._database_outage.is_over()
         self._done.append(popped.token)
         self._roster.add(lease_id, claimed)
         parcels, ended = self._packed(now, claimed)

@@ -12,6 +12,7 @@ from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavaila
 from scheduler_core.domain.jobs import AttemptKey, ClaimedJob
 from scheduler_core.invocation.lambda_invoker import InvocationError
 from scheduler_core.observability.log import log_event, logger
+from scheduler_core.observability.outage import Outage
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.announcing import Invoker
 from scheduler_core.storage import claims
@@ -52,6 +53,8 @@ class Heartbeat:
         self._clock = clock
         self._ended = False
         self._nudged = threading.Event()
+        self._queue_outage = Outage("the ready queue", "leases are kept without it")
+        self._database_outage = Outage("the database", "leases are not prolonged")
         self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -90,9 +93,9 @@ class Heartbeat:
         try:
             step()
         except QueueUnavailableError as error:
-            logger.warning("the ready queue is away", extra={"cause": str(error)})
+            self._queue_outage.goes_on(error)
         except DatabaseUnavailableError as error:
-            logger.warning("a heartbeat was missed: the database is away", extra={"cause": str(error)})
+            self._database_outage.goes_on(error)
         except Exception:  # noqa: BLE001 - the leases must be kept whatever one step runs into
             logger.exception("a heartbeat failed")
 
@@ -116,6 +119,7 @@ class Heartbeat:
     def _cut_off_cancelled(self, since: datetime) -> None:
         """A cancellation is a hint too: the job may have been redriven since, and be held again rightly."""
         cancelled = set(self._queue.cancelled_since(since))
+        self._queue_outage.is_over()
         if cancelled:
             self._hold(self._clock(), [job for job in self._roster.held() if job.id in cancelled], "cancelled")
 
@@ -123,6 +127,7 @@ class Heartbeat:
         """Prolong the leases of `jobs`; whatever is not this executor's any more is cut off."""
         with self._database.transaction() as connection:
             still = claims.extend_leases(connection, jobs, now=now, lease=self._lease)
+        self._database_outage.is_over()
         self._drop([job for job in jobs if (job.id, job.attempt) not in still], otherwise)
 
     def _drop(self, jobs: list[ClaimedJob], outcome: str) -> None:

@@ -18,6 +18,7 @@ from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavaila
 from scheduler_core.domain.jobs import AttemptOutcome, AttemptRecord, ClaimedJob, Hint, RunningJob
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict, decide, record
 from scheduler_core.observability.log import logger
+from scheduler_core.observability.outage import Outage
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.announcing import Announcer
 from scheduler_core.storage import claims, templates
@@ -73,6 +74,7 @@ class Recorder:
         self._closing = False
         self._gives_up_at = float("inf")
         self._busy = False
+        self._outage = Outage("the database", "results wait for it")
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
 
     def start(self) -> None:
@@ -146,14 +148,15 @@ class Recorder:
                     claims.complete(connection, done, now=now, executor_id=self._executor_id, leases=first)
                     records = [each.record for each in moving]
                     written = claims.record(connection, records, now=now, executor_id=self._executor_id, leases=last)
-                    fences = {(each.job_id, each.attempt) for each in written}
-                    return [each for each in moving if (each.job.id, each.job.attempt) in fences]
+                self._outage.is_over()
+                fences = {(each.job_id, each.attempt) for each in written}
+                return [each for each in moving if (each.job.id, each.job.attempt) in fences]
             except (DatabaseUnavailableError, DeadlockDetected) as error:
                 count = len(done) + len(others)
                 if monotonic() >= self._gives_up_at:
                     logger.error("results are given up; their leases will run out", extra={"count": count})
                     return None
-                logger.warning("results wait for the database", extra={"cause": str(error), "count": count})
+                self._outage.goes_on(error, count=count)
                 threading.Event().wait(RETRY_SECONDS)
 
     def _decided(self, now: datetime, connection: Connection[Any], others: Sequence[Delivery]) -> list[_Moved]:
