@@ -136,7 +136,7 @@ class Ours:
     def _wait(self, connection: psycopg.Connection, jobs: int) -> float:
         """Until as many have ended, which the minutes' rates know without counting jobs; answers when that was.
 
-        Then all is counted after all, which reads whatever is stored: that is no part of what is measured.
+        What may be left is counted after that moment, for it takes reading whatever is stored.
         """
         deadline = monotonic() + _PATIENCE_SECONDS
         while (done := _ended(connection)) < jobs:

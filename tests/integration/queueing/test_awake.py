@@ -103,7 +103,7 @@ def test_what_is_announced_to_one_who_has_just_arrived_wakes_nobody_else(queue: 
     assert announce(queue, merchant, at=1) is False
 
 
-def test_an_executor_that_died_on_arrival_counts_for_five_seconds(queue: ReadySet, merchant: UUID) -> None:
+def test_one_that_died_while_its_connection_lives_on_counts_for_five_seconds(queue: ReadySet, merchant: UUID) -> None:
     announce(queue, merchant)
     arrive(queue)
     assert announce(queue, merchant, at=5.1, due=5.1) is True

@@ -14,6 +14,7 @@ from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.jobs import Hint
 from scheduler_core.invocation.lambda_invoker import InvocationError
 from scheduler_core.observability.log import logger
+from scheduler_core.observability.outage import Outage
 from scheduler_core.queueing.ready_set import Announcement, ReadySet, announcement
 
 PAUSE_SECONDS = 2.0
@@ -36,6 +37,7 @@ class Announcer:
         self._executor_function = executor_function
         self._horizon = timedelta(seconds=horizon_seconds)
         self._paused_until = 0.0
+        self._outage = Outage("the ready queue", "jobs wait in PostgreSQL")
 
     def announce(self, now: datetime, hints: Sequence[Hint]) -> None:
         """Put what falls due within the horizon into the ready set; invoke an executor if none is awake."""
@@ -100,9 +102,10 @@ class Announcer:
         except QueueUnavailableError as error:
             # An executor waits for Redis to come back; and fills it from PostgreSQL, because what is due is not in it.
             self._paused_until = monotonic() + PAUSE_SECONDS
-            logger.warning("the ready queue is away; jobs wait in PostgreSQL", extra={"cause": str(error)})
+            self._outage.goes_on(error)
             self.wake_executor("unannounced")
             return
+        self._outage.is_over()
         if must_invoke:
             self.wake_executor()
 
