@@ -27,6 +27,8 @@ ABORT_SECONDS = 1.0
 RECORD_SECONDS = 3.0
 UNRECORDED_BATCHES = 4
 """How many batches may wait to be recorded before no more is claimed."""
+REFILL_SHARE = 1 / 2
+"""With less of its room taken, and more in PostgreSQL, the ready set is filled further."""
 
 
 class Crew:
@@ -110,6 +112,7 @@ class Crew:
             lease=lease,
             idle_seconds=settings.idle_seconds,
             jobs_per_executor=settings.jobs_per_executor,
+            refill_below=int(settings.ready_set_max * REFILL_SHARE),
             clock=clock,
         )
 

@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from psycopg.errors import DeadlockDetected
-
 from executor.merchant_book import MerchantBook
 from executor.roster import Roster
 from scheduler_core.clock import monotonic
@@ -36,8 +34,6 @@ ROOM_LOOKS = 8
 WORTHWHILE_SHARE = 2 / 3
 """The room that is worth a statement, as a share of all: less would make claims small, which cost PostgreSQL nearly as
 much as large ones; more would leave the courier without work while the next are claimed."""
-REFILL_BATCHES = 10
-"""With fewer batches than this left, and more of them in PostgreSQL, the ready set is filled further."""
 REFILL_END_SECONDS = 5.0
 
 
@@ -82,6 +78,7 @@ class Executor:
         lease: timedelta,
         idle_seconds: float,
         jobs_per_executor: int,
+        refill_below: int,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -99,6 +96,7 @@ class Executor:
         self._lease = lease
         self._idle_seconds = idle_seconds
         self._jobs_per_executor = jobs_per_executor
+        self._refill_below = refill_below
         self._clock = clock
         self._refilling: threading.Thread | None = None
         self._done: list[str] = []
@@ -128,7 +126,7 @@ class Executor:
             except QueueUnavailableError as error:
                 self._queue_outage.goes_on(error)
                 self._pause()
-            except (DatabaseUnavailableError, DeadlockDetected) as error:
+            except DatabaseUnavailableError as error:
                 # What was popped comes back to the set by itself, because its token is never reported done.
                 self._database_outage.goes_on(error)
                 self._pause()
@@ -177,7 +175,7 @@ class Executor:
             return False
         now = self._clock()
         popped = self._pop(now)
-        self._sees_more = bool(popped.hints or popped.ready or popped.has_more or popped.look_again_seconds is not None)
+        self._sees_more = bool(popped.hints or popped.left or popped.has_more or popped.look_again_seconds is not None)
         if popped.unknown_merchants:
             self._queue.set_terms(self._book.look_up(now, popped.unknown_merchants))
             # Claimed by themselves and before the others' batch: they have been passed over once.
@@ -185,7 +183,7 @@ class Executor:
         if popped.must_rebuild:
             self._end_refilling()
             self._refiller.from_the_start(now)
-        elif popped.has_more and popped.ready < self._batch * REFILL_BATCHES:
+        elif popped.has_more and popped.left < self._refill_below:
             self._refill_further(now)
         if popped.hints:
             self._take(popped, report)

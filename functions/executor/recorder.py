@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.errors import DeadlockDetected
 
 from executor.journal import Journal
 from executor.merchant_book import MerchantBook
@@ -151,7 +150,7 @@ class Recorder:
                 self._outage.is_over()
                 fences = {(each.job_id, each.attempt) for each in written}
                 return [each for each in moving if (each.job.id, each.job.attempt) in fences]
-            except (DatabaseUnavailableError, DeadlockDetected) as error:
+            except DatabaseUnavailableError as error:
                 count = len(done) + len(others)
                 if monotonic() >= self._gives_up_at:
                     logger.error("results are given up; their leases will run out", extra={"count": count})

@@ -163,8 +163,10 @@ class Roster:
             self._of_lease[lease] -= count
             if not self._of_lease[lease]:
                 del self._of_lease[lease]
-                self._spent.add(lease)
-        self._spent -= self._forsaken
+                if lease in self._forsaken:
+                    self._forsaken.remove(lease)
+                else:
+                    self._spent.add(lease)
         self._tell()
         return removed
 

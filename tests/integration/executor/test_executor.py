@@ -18,7 +18,9 @@ from executor.merchant_book import MerchantBook
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.observability.log import logger
+from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.security.signing import merchant_secret, shown_secret
+from scheduler_core.settings import QueueSettings
 from tests.builders import (
     ended_attempts,
     http_target,
@@ -140,6 +142,23 @@ def test_many_jobs_are_each_delivered_once(scene: Scene) -> None:
     assert Counter(request.webhook_id for request in scene.receiver.deliveries()) == Counter(str(job) for job in ids)
     [row] = rows(scene.database_url, "SELECT count(*) AS n FROM jobs WHERE status = 'completed'")
     assert row["n"] == 1_500
+
+
+def test_more_jobs_than_the_ready_set_holds_are_on_time_whichever_were_announced_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("READY_SET_MAX", "1000")
+    first, before = utc_now() + seconds(2), scene.queue
+    ids: dict[str, datetime] = {}
+    with ReadySet.connect(QueueSettings(redis_url=scene.redis_url, ready_set_max=1_000)) as scene.queue:
+        for step in reversed(range(10)):
+            due = first + seconds(step * 0.3)
+            ids |= {str(job): due for job in scene.jobs(count=250, due=due)}
+    scene.queue = before
+    scene.invoke()
+    arrived = scene.receiver.deliveries()
+    assert Counter(request.webhook_id for request in arrived) == Counter([*ids])
+    assert max(request.at - ids[request.webhook_id] for request in arrived) < seconds(1)
 
 
 def test_a_cancelled_delivery_is_cut_off(scene: Scene) -> None:

@@ -41,7 +41,7 @@ def test_the_ready_set_lives_with_what_the_user_may_do(limited_url: str) -> None
         queue.finish(["t"])
         queue.release(popped.hints)
         queue.mark_filled((NOW, job))
-        assert queue.cursor() == (NOW, job)
+        assert queue.resume() == (NOW, job)
         queue.mark_filled(None)
         assert queue.depth(NOW).executors == 1
         assert queue.take_duty("watch", "me", seconds=5)

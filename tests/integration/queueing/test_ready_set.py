@@ -12,6 +12,7 @@ from redis import Redis
 
 from scheduler_core.clock import monotonic
 from scheduler_core.domain.errors import QueueUnavailableError
+from scheduler_core.domain.ids import milliseconds
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.kept_secrets import GivenSecret
 from scheduler_core.queueing.ready_set import Popped, ReadySet
@@ -276,6 +277,73 @@ def test_room_that_is_short_is_shared_by_turns(redis_url: str) -> None:
         popped = pop(queue, most=200)
         assert Counter(merchant for merchant, _ in popped.hints) == {large.hex: 99, small.hex: 1}
         assert popped.has_more
+
+
+def test_a_full_set_keeps_what_is_due_first(redis_url: str) -> None:
+    with roomy(redis_url, 100) as queue:
+        merchant, soon, now_due = a_merchant(queue), new_id(), new_id()
+        for due in range(100, 200):
+            queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(due)))
+        assert not pop(queue).has_more
+        queue.announce(NOW, hints(merchant, [soon], due_at=NOW + seconds(5)))
+        queue.announce(NOW, hints(merchant, [now_due], due_at=NOW))
+        assert queue.depth(NOW).size == 100
+        assert jobs_of(pop(queue, token="a")) == [now_due]
+        assert jobs_of(pop(queue, at=5, token="b", done=["a"])) == [soon]
+        assert len(pop(queue, at=197, token="c", done=["b"]).hints) == 98
+        assert pop(queue, at=197, token="d").has_more
+
+
+def test_a_filling_goes_on_from_what_was_left_out(redis_url: str) -> None:
+    with roomy(redis_url, 100) as queue:
+        merchant = a_merchant(queue)
+        queue.mark_filled(None)
+        assert queue.resume() is None
+        queue.announce(NOW, hints(merchant, [new_id() for _ in range(99)], due_at=NOW + seconds(5)))
+        queue.announce(NOW, hints(merchant, [new_id() for _ in range(3)], due_at=NOW + seconds(8)))
+        queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(9)))
+        assert queue.resume() == (NOW + seconds(7.999), UUID(int=0))
+        assert not pop(queue).has_more
+        queue.mark_filled((NOW + seconds(6), MERCHANTS[0]))
+        queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(9)))
+        assert queue.resume() == (NOW + seconds(6), MERCHANTS[0])
+
+
+def test_a_filling_takes_nobodys_room_but_what_is_due_later_than_its_own(redis_url: str) -> None:
+    with roomy(redis_url, 800) as queue:  # a filling may have 700 of it
+        merchant = a_merchant(queue)
+        queue.announce(NOW, hints(merchant, [new_id() for _ in range(750)], due_at=NOW + seconds(50)))
+        assert queue.fill(NOW, hints(merchant, [new_id() for _ in range(20)], due_at=NOW)).left_out == 0
+        assert queue.fill(NOW, hints(merchant, [new_id() for _ in range(20)], due_at=NOW + seconds(40))).left_out == 0
+        assert queue.fill(NOW, hints(merchant, [new_id() for _ in range(20)], due_at=NOW + seconds(60))).left_out == 20
+        assert queue.depth(NOW).size == 770
+        assert not pop(queue, most=0).has_more  # the filling's own business
+        assert len(pop(queue, at=40, token="a").hints) == 40
+
+
+@given(given_hints=st.lists(ANY_HINTS, max_size=8), room=st.integers(3, 40))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_finds_no_room_is_due_last_and_the_next_filling_begins_before_it(
+    redis_url: str, given_hints: list[list[Hint]], room: int
+) -> None:
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+        with roomy(redis_url, room) as queue:
+            for each in given_hints:
+                queue.announce(NOW, each)
+            held = contents(client)
+            ready = {name for key in held if b":ready:" in key for name, _ in held[key]}
+            to_come = dict(held.get(b"{ts:0}:1:due", []))
+            assert len(ready) + len(to_come) <= room + room // 16
+            missing = {
+                (hint.due_at, hint.job_id)
+                for hint in (hint for each in given_hints for hint in each)
+                if f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}".encode() not in ready | to_come.keys()
+            }
+            place = queue.resume()
+            assert place is None or not missing or place < min(missing)
+            assert not missing or place is not None
+            assert not missing or max(to_come.values(), default=0) <= milliseconds(max(missing)[0])
 
 
 @given(before=ANY_HINTS, given_hints=ANY_HINTS)

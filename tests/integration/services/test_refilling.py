@@ -106,6 +106,45 @@ def test_what_finds_no_room_is_filled_in_later(database: Database, database_url:
     assert sorted(got) == sorted(each.hex for each in ids)
 
 
+def test_in_a_set_too_small_for_its_horizon_everything_is_popped_when_it_is_due(
+    database: Database, database_url: str, redis_url: str
+) -> None:
+    """However it was announced: the set holds what is due first, and fillings bring the rest in time."""
+    merchant, room, step = store_merchant(database_url), 1_000, seconds(0.01)
+    due = {}
+    for number in range(3_000):
+        due[NOW + (number + 1) * step] = store_jobs(database_url, merchant, 1, next_run_at=NOW + (number + 1) * step)[0]
+    with ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=room)) as queue:
+        fill = refiller(database, queue, room=room)
+        queue.set_terms([(MerchantLimits(merchant_id=merchant), True)])
+        for moment in sorted(due, reverse=True):  # by the API, the last first
+            queue.announce(NOW, hints(merchant, [due[moment]], due_at=moment))
+        fill.from_the_start(NOW)
+        for turn in range(30):
+            now, done = NOW + (turn + 1) * 100 * step, [str(turn - 1)]
+            popped = queue.pop(now, executor="one", token=str(turn), most=200, done=done)
+            expected = [due[moment].hex for moment in sorted(due) if now - 100 * step < moment <= now]
+            assert sorted(job for _, job in popped.hints) == sorted(expected)
+            with database.statement() as connection:
+                claims.claim(connection, popped.hints, lease_id=turn, now=now, due_before=now, lease=seconds(60))
+            if popped.has_more and popped.left < room // 2:
+                fill.further(now)
+
+
+def test_what_was_never_announced_finds_its_way_into_a_full_set(
+    database: Database, database_url: str, redis_url: str
+) -> None:
+    merchant = store_merchant(database_url)
+    [lost] = store_jobs(database_url, merchant, 1, next_run_at=NOW + seconds(5))
+    later = store_jobs(database_url, merchant, 1_000, next_run_at=NOW + seconds(60))
+    with ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=1_000)) as queue:
+        queue.set_terms([(MerchantLimits(merchant_id=merchant), True)])
+        queue.announce(NOW, hints(merchant, later, due_at=NOW + seconds(60)))
+        refiller(database, queue, room=1_000).from_the_start(NOW)
+        popped = queue.pop(NOW + seconds(5), executor="one", token="t", most=10)
+        assert [job for _, job in popped.hints] == [lost.hex]
+
+
 def test_a_backlog_leaves_room_for_what_is_announced(database: Database, database_url: str, redis_url: str) -> None:
     large, small = store_merchant(database_url), store_merchant(database_url)
     store_jobs(database_url, large, 3_000, next_run_at=NOW)

@@ -29,6 +29,7 @@ class Board(RuleBasedStateMachine):
         self.running: dict[AttemptKey, ClaimedJob] = {}
         self.leases: set[int] = set()
         self.known: list[ClaimedJob] = []
+        self.given_up: set[int] = set()
         self.batches = 0
 
     @rule(count=st.integers(0, 4))
@@ -63,6 +64,7 @@ class Board(RuleBasedStateMachine):
     def recording_is_given_up(self, data: st.DataObject) -> None:
         results = self.some(data)
         self.roster.spent_after(results)
+        self.given_up |= {job.lease_id for job in results if job in self.roster.held()}
         self.roster.forsake(results)
 
     @precondition(lambda self: self.known)
@@ -89,10 +91,11 @@ class Board(RuleBasedStateMachine):
         """But what is spent, which the next statement ends, and what has to run out."""
         on_board = {job.lease_id for job in self.roster.held()}
         running = {job.lease_id for job in self.running.values()}
-        assert self.leases - on_board - set(self.roster.spent_after(())) <= running | self.given_up()
+        assert self.leases - on_board - set(self.roster.spent_after(())) <= running | self.given_up
 
-    def given_up(self) -> set[int]:
-        return set(self.roster._forsaken)
+    @invariant()
+    def what_was_given_up_is_remembered_no_longer_than_its_lease_has_somebody_on_board(self) -> None:
+        assert self.roster._forsaken <= {job.lease_id for job in self.roster.held()}
 
     def some(self, data: st.DataObject) -> list[ClaimedJob]:
         drawn: list[ClaimedJob] = data.draw(st.lists(st.sampled_from(self.known), max_size=6))

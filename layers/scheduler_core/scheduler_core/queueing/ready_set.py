@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from scheduler_core.domain.errors import QueueUnavailableError, SecretUnavailableError
-from scheduler_core.domain.ids import milliseconds, milliseconds_up
+from scheduler_core.domain.ids import from_milliseconds, milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.domain.scaling import LINGER, TICK
 from scheduler_core.kept_secrets import Secret, secret_of
@@ -51,12 +51,12 @@ class Popped:
     """(merchant, job) pairs, 32 hex digits each, at most as many as asked for."""
     look_again_seconds: float | None
     """When there may be more to pop; None: nothing is known to come."""
-    ready: int
-    """How many due entries are left."""
+    left: int
+    """How many entries are left, those that are not due yet among them."""
     must_rebuild: bool
     """The set was emptied from outside: fill it from PostgreSQL."""
     has_more: bool
-    """PostgreSQL holds due jobs that found no room."""
+    """PostgreSQL holds jobs inside the horizon that found no room; they are due later than those in the set."""
     unknown_merchants: list[UUID]
     """Merchants that were passed over because nobody has said their terms: say them and pop again."""
 
@@ -73,9 +73,9 @@ class Depth:
 class Announcement(NamedTuple):
     """Hints as announce.lua wants them.
 
-    A page is of at least one and at most `ANNOUNCE_PAGE` hints: how many, when the earliest is due in milliseconds,
-    the entries of the due set, then the merchant (32 hex digits) and the entries of its queue for each that has
-    something due by `now_ms`. Entries are JSON, `["score", "member", "score", "member", ...]`.
+    A page is of at least one and at most `ANNOUNCE_PAGE` hints: when the earliest is due in milliseconds, the entries
+    of the due set, then the merchant (32 hex digits) and the entries of its queue for each that has something due by
+    `now_ms`. Entries are JSON, `["score", "member", "score", "member", ...]`.
     """
 
     now_ms: int
@@ -107,7 +107,7 @@ def _page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
             later.append(f'{due}","{member}')
         else:
             queue[1].append(f'{(100 - priority) * PRIORITY_STEP + due}","{member}')
-    page: list[int | str] = [len(hints), earliest, _json(later)]
+    page: list[int | str] = [earliest, _json(later)]
     for merchant_hex, ready in queues.values():
         if ready:
             page += (merchant_hex, _json(ready))
@@ -125,7 +125,7 @@ class Filled(NamedTuple):
     must_invoke: bool
     """No executor is awake, and something is due before the next tick."""
     left_out: int
-    """How many found no room."""
+    """How many of them found no room, or at least some of so many: 0 means that all are in."""
 
 
 class Arrival(StrEnum):
@@ -163,13 +163,14 @@ class ReadySet:
     def announce(self, now: datetime, hints: Sequence[Hint]) -> bool:
         """Add hints, wake a sleeping executor. True: none is awake, and it is due before the next tick; invoke one.
 
-        What finds no room is left out; a sixteenth more is kept for the first of a merchant that has nothing ready.
+        A full set keeps what is due first: for that, what is due last goes out. Only where it is full of what is due
+        already is something due left out; a sixteenth more is kept for the first of a merchant that has nothing ready.
         """
         return self.send(announcement(now, hints))
 
     def send(self, prepared: Announcement) -> bool:
         """As `announce`."""
-        return self._add(prepared, self._most).must_invoke
+        return self._add(prepared).must_invoke
 
     def begin(self, prepared: Announcement) -> Callable[[], bool]:
         """Send `prepared`, of one page, and do not wait; what is answered waits, and answers as `send`.
@@ -182,7 +183,7 @@ class ReadySet:
             if connection is None:  # the client has one of its own as long as it is open
                 return partial(self.send, prepared)
             announce = self._scripts["announce"]
-            arguments = [prepared.now_ms, self._most, _LINGER_MS, *prepared.pages[0]]
+            arguments = [prepared.now_ms, self._most, _LINGER_MS, 0, *prepared.pages[0]]
             try:
                 connection.send_command("EVALSHA", announce.sha, 1, self._base, *arguments)
             except redis.ConnectionError:
@@ -204,14 +205,19 @@ class ReadySet:
         return bool(must_invoke)
 
     def fill(self, now: datetime, hints: Sequence[Hint]) -> Filled:
-        """As `announce`, for a backlog: it leaves room for what is announced."""
-        return self._add(announcement(now, hints), int(self._most * FILL_SHARE))
+        """As `announce`, for a backlog in the order of due times: it leaves room for what is announced.
 
-    def _add(self, prepared: Announcement, most: int) -> Filled:
+        The caller says where it had to stop (`mark_filled`).
+        """
+        return self._add(announcement(now, hints), fill_most=int(self._most * FILL_SHARE))
+
+    def _add(self, prepared: Announcement, fill_most: int = 0) -> Filled:
         must_invoke, left_out = False, 0
         with self._translated():
             for page in prepared.pages:
-                invoke, without_room = self._run("announce", [prepared.now_ms, most, _LINGER_MS, *page])
+                invoke, without_room = self._run(
+                    "announce", [prepared.now_ms, self._most, _LINGER_MS, fill_most, *page]
+                )
                 must_invoke = must_invoke or bool(invoke)
                 left_out += without_room
         return Filled(must_invoke, left_out)
@@ -268,12 +274,12 @@ class ReadySet:
             *(word for merchant, allowed in allowances.items() for word in (f"{merchant:032x}", allowed)),
         ]
         with self._heard():  # those who count as awake are believed to listen
-            members, look_again_ms, ready, rebuild, more, unknown = self._run("pop", args)
+            members, look_again_ms, left, rebuild, more, unknown = self._run("pop", args)
         return Popped(
             token=token,
             hints=[(member[:32], member[_JOB_HEX]) for member in members.decode().split()],
             look_again_seconds=None if look_again_ms < 0 else look_again_ms / 1_000,
-            ready=ready,
+            left=left,
             must_rebuild=bool(rebuild),
             has_more=bool(more),
             unknown_merchants=[UUID(hex=merchant.decode()) for merchant in unknown],
@@ -382,14 +388,22 @@ class ReadySet:
         with self._translated():
             self._redis.delete(f"{self._base}:epoch")
 
-    def cursor(self) -> tuple[datetime, UUID] | None:
-        """Where the last filling stopped for want of room; None: it did not."""
+    def resume(self) -> tuple[datetime, UUID] | None:
+        """Where the next filling goes on: where the last one stopped for want of room, or what was left out since.
+
+        None: nothing is known to be missing. What was left out is forgotten: whoever asks fills the set from there, or
+        from the beginning.
+        """
         with self._translated():
-            value: Any = self._redis.get(f"{self._base}:cursor")
-        if value is None:
-            return None
-        moment, job_hex = value.decode().split(" ")
-        return datetime.fromisoformat(moment), UUID(hex=job_hex)
+            cursor: Any = self._redis.get(f"{self._base}:cursor")
+            left_out_from: Any = self._redis.getdel(f"{self._base}:left_out_from")
+        places = []
+        if cursor is not None:
+            moment, job_hex = cursor.decode().split(" ")
+            places.append((datetime.fromisoformat(moment), UUID(hex=job_hex)))
+        if left_out_from is not None:  # in milliseconds, rounded up
+            places.append((from_milliseconds(int(left_out_from) - 1), UUID(int=0)))
+        return min(places, default=None)
 
     def take_duty(self, duty: str, holder: str, *, seconds: float) -> bool:
         """Become, or stay, the only one on `duty` (`refill`, `watch`) for `seconds`."""

@@ -16,7 +16,7 @@ from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database
 
-PAGE = 5_000
+PAGE = 2_000
 LIGHT_PAGE = 2_000
 HEAVY_SHARE = 4
 """A merchant is heavy if it takes more than one part in so many of what was read."""
@@ -54,18 +54,18 @@ class Refiller:
         `invoke` is called as soon as something is announced for which no executor is awake, so that one starts while
         the rest is being copied.
         """
-        return self._fill(now, _BEGINNING, invoke)
+        return self._fill(now, invoke, anew=True)
 
     def further(self, now: datetime) -> Refill:
-        """From where the last filling had to stop."""
-        cursor = self._queue.cursor()
-        return self._fill(now, claims.Place(*cursor) if cursor else _BEGINNING)
+        """From where the last filling had to stop, or from what was left out since, if that is due earlier."""
+        return self._fill(now)
 
-    def _fill(self, now: datetime, start: claims.Place, invoke: Callable[[], object] | None = None) -> Refill:
+    def _fill(self, now: datetime, invoke: Callable[[], object] | None = None, *, anew: bool = False) -> Refill:
         if not self._queue.take_duty("refill", self._holder, seconds=DUTY_SECONDS):
             return Refill(busy=True)
         try:
-            return self._copy(now, start, invoke)
+            place = self._queue.resume()
+            return self._copy(now, _BEGINNING if anew or place is None else claims.Place(*place), invoke)
         finally:
             self._queue.leave_duty("refill", self._holder)
 

@@ -8,7 +8,7 @@ if ticked_for > 0 then redis.call('SET', TICKED, now, 'PX', ticked_for) end
 -- if it goes, the next announcement must wake another at once.
 redis.call('DEL', WAKING)
 local awake, ready = awake_at(now), tonumber(redis.call('GET', COUNT) or 0)
-local more = redis.call('EXISTS', MORE) == 1
+local more = has_more()
 if awake > 0 then
   if not more and ready + redis.call('ZCOUNT', DUE, '-inf', now) <= awake * per_executor then return 'enough' end
 elseif ready == 0 and not more and redis.call('EXISTS', POPPED_UNTIL) == 0 and redis.call('EXISTS', EPOCH) == 1 then

@@ -6,7 +6,8 @@ local DUE, RING, TERMS, READY = base .. ':due', base .. ':ring', base .. ':terms
 local HELD, RATE, COUNT, VTIME = base .. ':held:', base .. ':rate:', base .. ':ready_count', base .. ':vtime'
 local EXECUTORS, WAKE, WAKING = base .. ':executors', base .. ':wake', base .. ':waking'
 local TICKED = base .. ':ticked'
-local POPPED, POPPED_UNTIL, EPOCH, MORE = base .. ':popped', base .. ':popped_until', base .. ':epoch', base .. ':more'
+local POPPED, POPPED_UNTIL, EPOCH = base .. ':popped', base .. ':popped_until', base .. ':epoch'
+local MORE, LEFT_OUT_FROM = base .. ':more', base .. ':left_out_from'
 local WORDS = 4000
 local JUST_CAME_MS = 250
 
@@ -34,6 +35,11 @@ local function make_ready(queues)
   end
   if total > 0 then redis.call('INCRBY', COUNT, total) end
   return newcomers > 0, total
+end
+
+-- Whether PostgreSQL holds something for which there was no room: a filling stopped, or an announcement left something out.
+local function has_more()
+  return redis.call('EXISTS', MORE, LEFT_OUT_FROM) > 0
 end
 
 -- Until when somebody must be awake for what falls due: then the executor of the next tick is at work. With no tick

@@ -8,7 +8,7 @@ local others = awake_at(now, ARGV[3])
 local ready = tonumber(redis.call('GET', COUNT) or 0)
 if others > 0 then
   local due = ready + redis.call('ZCOUNT', DUE, '-inf', now)
-  if redis.call('EXISTS', MORE) == 1 or due > others * tonumber(ARGV[4]) then return 0 end
+  if has_more() or due > others * tonumber(ARGV[4]) then return 0 end
 else
   local head = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
   if ready > 0 or redis.call('EXISTS', POPPED_UNTIL) == 1
