@@ -15,6 +15,7 @@ from bench import stock
 from bench.ours import Ours
 from bench.site import Site
 from scheduler_core.clock import monotonic, utc_now
+from scheduler_core.domain.jobs import Place
 from scheduler_core.storage import claims
 from scheduler_core.storage.queries import Queries
 
@@ -23,7 +24,7 @@ _CLAIM: Final = 500
 _REPEATS: Final = 9
 _AHEAD: Final = timedelta(hours=2)
 _APART: Final = timedelta(milliseconds=500)
-_BEGINNING: Final = claims.Place(utc_now() - timedelta(days=3_650), UUID(int=0))
+_BEGINNING: Final = Place(utc_now() - timedelta(days=3_650), UUID(int=0))
 
 
 class Scale:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from executor.executor import Executor
+from executor.executor import Executor, RefillMarks
 from executor.heartbeat import Heartbeat
 from executor.journal import Journal
 from executor.merchant_book import MerchantBook
@@ -27,8 +27,6 @@ ABORT_SECONDS = 1.0
 RECORD_SECONDS = 3.0
 UNRECORDED_BATCHES = 4
 """How many batches may wait to be recorded before no more is claimed."""
-REFILL_SHARE = 1 / 2
-"""With less of its room taken, and more in PostgreSQL, the ready set is filled further."""
 
 
 class Crew:
@@ -112,7 +110,7 @@ class Crew:
             lease=lease,
             idle_seconds=settings.idle_seconds,
             jobs_per_executor=settings.jobs_per_executor,
-            refill_below=int(settings.ready_set_max * REFILL_SHARE),
+            refill_marks=RefillMarks(settings.ready_set_max),
             clock=clock,
         )
 

@@ -20,7 +20,7 @@ from scheduler_core.domain.outcomes import DeliveryResult, Verdict, expiry_due
 from scheduler_core.observability.log import logger
 from scheduler_core.observability.outage import Outage
 from scheduler_core.queueing.ready_set import Popped, ReadySet
-from scheduler_core.services.refilling import Refiller
+from scheduler_core.services.refilling import LIGHT_SHARE, Refiller
 from scheduler_core.storage import claims
 from scheduler_core.storage.claims import HexHint
 from scheduler_core.storage.database import Database
@@ -34,6 +34,8 @@ ROOM_LOOKS = 8
 WORTHWHILE_SHARE = 2 / 3
 """The room that is worth a statement, as a share of all: less would make claims small, which cost PostgreSQL nearly as
 much as large ones; more would leave the courier without work while the next are claimed."""
+LIGHT_SECONDS = 1.0
+"""How often what is not of heavy merchants is read on at most: some of it may be read again each time."""
 REFILL_END_SECONDS = 5.0
 
 
@@ -41,6 +43,23 @@ class Sender(Protocol):
     """What the loop asks of the courier."""
 
     def submit(self, parcels: Sequence[Parcel]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RefillMarks:
+    """When the ready set, which has room for `room` entries, is filled further."""
+
+    room: int
+
+    @property
+    def below(self) -> int:
+        """With fewer entries left than this."""
+        return self.room // 2
+
+    def wants_light(self, popped: Popped) -> bool:
+        """Backlogs take the room, and little is left of what is to come; but there is room for some more of that."""
+        reserve = int(self.room * LIGHT_SHARE / 2)
+        return popped.to_come < reserve and popped.left < self.room - reserve
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +97,7 @@ class Executor:
         lease: timedelta,
         idle_seconds: float,
         jobs_per_executor: int,
-        refill_below: int,
+        refill_marks: RefillMarks,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
@@ -96,7 +115,8 @@ class Executor:
         self._lease = lease
         self._idle_seconds = idle_seconds
         self._jobs_per_executor = jobs_per_executor
-        self._refill_below = refill_below
+        self._refill_marks = refill_marks
+        self._light_filled_at = 0.0
         self._clock = clock
         self._refilling: threading.Thread | None = None
         self._done: list[str] = []
@@ -183,14 +203,24 @@ class Executor:
         if popped.must_rebuild:
             self._end_refilling()
             self._refiller.from_the_start(now)
-        elif popped.has_more and popped.left < self._refill_below:
-            self._refill_further(now)
+        elif popped.has_more and popped.left < self._refill_marks.below:
+            self._refill_beside_work(self._refiller.further, now)
+        elif self._wants_light(popped):
+            self._light_filled_at = monotonic()
+            self._refill_beside_work(self._refiller.beside, now)
         if popped.hints:
             self._take(popped, report)
             return False
         if popped.unknown_merchants or popped.must_rebuild:
             return False
         return self._rest(now, popped)
+
+    def _wants_light(self, popped: Popped) -> bool:
+        return (
+            popped.has_more_light
+            and self._refill_marks.wants_light(popped)
+            and monotonic() - self._light_filled_at >= LIGHT_SECONDS
+        )
 
     def _has_room(self) -> bool:
         """Wait for room for a worthwhile batch; for a newcomer, or when that takes long, any room will do.
@@ -215,18 +245,18 @@ class Executor:
             report.claimed += self._claim(self._clock(), popped)
             self._worked_at = monotonic()
 
-    def _refill_further(self, now: datetime) -> None:
+    def _refill_beside_work(self, fill: Callable[[datetime], object], now: datetime) -> None:
         """In a thread of its own: what is in the set is delivered meanwhile."""
         if not self._is_refilling():
-            self._refilling = threading.Thread(target=self._further, args=(now,), name="refiller", daemon=True)
+            self._refilling = threading.Thread(target=self._refill, args=(fill, now), name="refiller", daemon=True)
             self._refilling.start()
 
     def _is_refilling(self) -> bool:
         return self._refilling is not None and self._refilling.is_alive()
 
-    def _further(self, now: datetime) -> None:
+    def _refill(self, fill: Callable[[datetime], object], now: datetime) -> None:
         try:
-            self._refiller.further(now)
+            fill(now)
         except (QueueUnavailableError, DatabaseUnavailableError) as error:
             logger.warning("the ready set is filled later", extra={"cause": str(error)})
 

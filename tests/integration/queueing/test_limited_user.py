@@ -6,8 +6,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError
 
-from scheduler_core.domain.jobs import MerchantLimits
-from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.domain.jobs import MerchantLimits, Place
+from scheduler_core.queueing.ready_set import Progress, ReadySet
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, hints, new_id, seconds
 from tests.infrastructure.templates import STORES, read
@@ -29,6 +29,8 @@ def limited_url(redis_url: str) -> Iterator[str]:
 def test_the_ready_set_lives_with_what_the_user_may_do(limited_url: str) -> None:
     queue = ReadySet.connect(QueueSettings(redis_url=limited_url))
     merchant, job = new_id(), new_id()
+    place = Place(NOW, job)
+    filled = Progress(cursor=place, light=place, heavy=(merchant,))
     try:
         queue.ping()
         queue.eviction_policy()
@@ -40,9 +42,9 @@ def test_the_ready_set_lives_with_what_the_user_may_do(limited_url: str) -> None
         queue.hold(NOW, popped.hints, for_seconds=5)
         queue.finish(["t"])
         queue.release(popped.hints)
-        queue.mark_filled((NOW, job))
-        assert queue.resume() == (NOW, job)
-        queue.mark_filled(None)
+        queue.mark_filled(filled)
+        assert queue.resume() == filled
+        queue.mark_filled(Progress())
         assert queue.depth(NOW).executors == 1
         assert queue.take_duty("watch", "me", seconds=5)
         assert queue.take_duty("watch", "me", seconds=5)

@@ -13,9 +13,9 @@ from redis import Redis
 from scheduler_core.clock import monotonic
 from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds
-from scheduler_core.domain.jobs import Hint, MerchantLimits
+from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
 from scheduler_core.kept_secrets import GivenSecret
-from scheduler_core.queueing.ready_set import Popped, ReadySet
+from scheduler_core.queueing.ready_set import Popped, Progress, ReadySet
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, hints, new_id, seconds
 
@@ -297,16 +297,18 @@ def test_a_full_set_keeps_what_is_due_first(redis_url: str) -> None:
 def test_a_filling_goes_on_from_what_was_left_out(redis_url: str) -> None:
     with roomy(redis_url, 100) as queue:
         merchant = a_merchant(queue)
-        queue.mark_filled(None)
-        assert queue.resume() is None
+        queue.mark_filled(Progress())
+        assert queue.resume() == Progress()
         queue.announce(NOW, hints(merchant, [new_id() for _ in range(99)], due_at=NOW + seconds(5)))
         queue.announce(NOW, hints(merchant, [new_id() for _ in range(3)], due_at=NOW + seconds(8)))
         queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(9)))
-        assert queue.resume() == (NOW + seconds(7.999), UUID(int=0))
+        assert queue.resume() == Progress(left_out_from=Place(NOW + seconds(7.999), UUID(int=0)))
         assert not pop(queue).has_more
-        queue.mark_filled((NOW + seconds(6), MERCHANTS[0]))
+        filled = Progress(cursor=Place(NOW + seconds(6), new_id()), light=Place(NOW, new_id()), heavy=(new_id(),))
+        queue.mark_filled(filled)
         queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(9)))
-        assert queue.resume() == (NOW + seconds(6), MERCHANTS[0])
+        assert queue.resume() == filled._replace(left_out_from=Place(NOW + seconds(8.999), UUID(int=0)))
+        assert queue.resume() == filled
 
 
 def test_a_filling_takes_nobodys_room_but_what_is_due_later_than_its_own(redis_url: str) -> None:
@@ -335,12 +337,13 @@ def test_what_finds_no_room_is_due_last_and_the_next_filling_begins_before_it(
             ready = {name for key in held if b":ready:" in key for name, _ in held[key]}
             to_come = dict(held.get(b"{ts:0}:1:due", []))
             assert len(ready) + len(to_come) <= room + room // 16
-            missing = {
-                (hint.due_at, hint.job_id)
-                for hint in (hint for each in given_hints for hint in each)
-                if f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}".encode() not in ready | to_come.keys()
+            announced = {
+                f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}".encode(): (hint.due_at, hint.job_id)
+                for each in given_hints
+                for hint in each
             }
-            place = queue.resume()
+            missing = [when for member, when in announced.items() if member not in ready | to_come.keys()]
+            place = queue.resume().left_out_from
             assert place is None or not missing or place < min(missing)
             assert not missing or place is not None
             assert not missing or max(to_come.values(), default=0) <= milliseconds(max(missing)[0])
@@ -368,7 +371,7 @@ def test_what_has_room_is_the_same_set_whether_it_was_added_at_once_or_one_by_on
 def test_an_emptied_set_says_that_it_must_be_rebuilt(queue: ReadySet, redis_url: str) -> None:
     """I1: a flush is noticed by the next pop."""
     assert pop(queue).must_rebuild
-    queue.mark_filled(None)
+    queue.mark_filled(Progress())
     assert not pop(queue).must_rebuild
     with Redis.from_url(redis_url) as client:
         client.flushall()
@@ -380,7 +383,7 @@ def test_every_key_shares_one_hash_tag(queue: ReadySet, redis_url: str) -> None:
     queue.announce(NOW, hints(merchant, [new_id()]) + hints(merchant, [new_id()], due_at=NOW + seconds(5)))
     pop(queue)
     queue.announce_cancelled(NOW, [new_id()])
-    queue.mark_filled((NOW, new_id()))
+    queue.mark_filled(Progress(cursor=Place(NOW, new_id()), light=Place(NOW, new_id()), heavy=(merchant,)))
     with Redis.from_url(redis_url) as client:
         keys = client.keys("*")
     assert len(keys) > 8

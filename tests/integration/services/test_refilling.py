@@ -1,14 +1,17 @@
 """Filling the ready set from PostgreSQL."""
 
 from collections import Counter
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from redis import Redis
 
+from executor.executor import RefillMarks
 from scheduler_core.domain.jobs import MerchantLimits
-from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.kept_secrets import GivenSecret
+from scheduler_core.queueing.ready_set import Popped, ReadySet
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.settings import QueueSettings
 from scheduler_core.storage import claims
@@ -106,29 +109,68 @@ def test_what_finds_no_room_is_filled_in_later(database: Database, database_url:
     assert sorted(got) == sorted(each.hex for each in ids)
 
 
+def stored_by_second(database_url: str, merchant: UUID, count: int, each: int) -> dict[datetime, list[UUID]]:
+    """Jobs due at NOW, a second later, and so on: `count` times `each`."""
+    moments = [NOW + seconds(number) for number in range(count)]
+    return {moment: sorted(store_jobs(database_url, merchant, each, next_run_at=moment)) for moment in moments}
+
+
+def popped_by_second(
+    database: Database, queue: ReadySet, merchant: UUID, count: int, *, go_on: Callable[[Popped, datetime], object]
+) -> dict[datetime, list[UUID]]:
+    """What is popped and claimed of `merchant` in each second, and `go_on` fills after each."""
+    popped_at = {}
+    for number in range(count):
+        now = NOW + seconds(number)
+        popped = queue.pop(now, executor="one", token=str(number), most=200, done=[str(number - 1)])
+        with database.statement() as connection:
+            claims.claim(connection, popped.hints, lease_id=number, now=now, due_before=now, lease=seconds(60))
+        popped_at[now] = sorted(UUID(hex=job) for whose, job in popped.hints if whose == merchant.hex)
+        go_on(popped, now)
+    return popped_at
+
+
 def test_in_a_set_too_small_for_its_horizon_everything_is_popped_when_it_is_due(
     database: Database, database_url: str, redis_url: str
 ) -> None:
     """However it was announced: the set holds what is due first, and fillings bring the rest in time."""
-    merchant, room, step = store_merchant(database_url), 1_000, seconds(0.01)
-    due = {}
-    for number in range(3_000):
-        due[NOW + (number + 1) * step] = store_jobs(database_url, merchant, 1, next_run_at=NOW + (number + 1) * step)[0]
-    with ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=room)) as queue:
-        fill = refiller(database, queue, room=room)
+    merchant, room = store_merchant(database_url), 400
+    due = stored_by_second(database_url, merchant, 80, 20)
+    with ReadySet(GivenSecret(redis_url), timeout_seconds=5, most=room) as queue:
+        fill, marks = refiller(database, queue, room=room), RefillMarks(room)
         queue.set_terms([(MerchantLimits(merchant_id=merchant), True)])
         for moment in sorted(due, reverse=True):  # by the API, the last first
-            queue.announce(NOW, hints(merchant, [due[moment]], due_at=moment))
-        fill.from_the_start(NOW)
-        for turn in range(30):
-            now, done = NOW + (turn + 1) * 100 * step, [str(turn - 1)]
-            popped = queue.pop(now, executor="one", token=str(turn), most=200, done=done)
-            expected = [due[moment].hex for moment in sorted(due) if now - 100 * step < moment <= now]
-            assert sorted(job for _, job in popped.hints) == sorted(expected)
-            with database.statement() as connection:
-                claims.claim(connection, popped.hints, lease_id=turn, now=now, due_before=now, lease=seconds(60))
-            if popped.has_more and popped.left < room // 2:
+            queue.announce(NOW - seconds(1), hints(merchant, due[moment], due_at=moment))
+        fill.from_the_start(NOW - seconds(1))
+
+        def go_on(popped: Popped, now: datetime) -> None:
+            if popped.has_more and popped.left < marks.below:
                 fill.further(now)
+
+        assert popped_by_second(database, queue, merchant, 80, go_on=go_on) == due
+
+
+@pytest.mark.parametrize("heavy", [1, 2])
+def test_backlogs_that_take_for_ever_do_not_delay_others(
+    database: Database, database_url: str, redis_url: str, heavy: int
+) -> None:
+    """They are stored long before, so only fillings bring them; one of the backlogs comes to light behind the other."""
+    room, small = 1_000, store_merchant(database_url)
+    large = [store_merchant(database_url) for _ in range(heavy)]
+    for number, merchant in enumerate(large):
+        store_jobs(database_url, merchant, 3_000, next_run_at=NOW - seconds(60) + number * seconds(30))
+    due = stored_by_second(database_url, small, 60, 10)
+    with ReadySet(GivenSecret(redis_url), timeout_seconds=5, most=room) as queue:
+        fill, marks = refiller(database, queue, room=room), RefillMarks(room)
+        limits = [MerchantLimits(merchant_id=merchant, max_concurrency=1) for merchant in large]
+        queue.set_terms([(each, True) for each in (MerchantLimits(merchant_id=small), *limits)])
+        fill.from_the_start(NOW)
+
+        def go_on(popped: Popped, now: datetime) -> None:
+            if popped.has_more_light and marks.wants_light(popped):
+                fill.beside(now)
+
+        assert popped_by_second(database, queue, small, 60, go_on=go_on) == due
 
 
 def test_what_was_never_announced_finds_its_way_into_a_full_set(

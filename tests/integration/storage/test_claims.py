@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from dev import processes
-from scheduler_core.domain.jobs import AttemptOutcome, ClaimedJob
+from scheduler_core.domain.jobs import AttemptOutcome, ClaimedJob, Place
 from scheduler_core.domain.lifecycle import JobStatus
 from scheduler_core.domain.outcomes import Complete, DeliveryResult, Retry, Verdict, record, rescued
 from scheduler_core.storage import claims
@@ -332,10 +332,10 @@ def test_the_due_scan_pages_in_order_and_leaves_merchants_out(database: Database
     store_jobs(database_url, one, 5, next_run_at=NOW)
     [theirs] = store_jobs(database_url, two, next_run_at=NOW - seconds(1))
     store_jobs(database_url, one, next_run_at=NOW + seconds(100))
-    start = claims.Place(NOW - seconds(1_000), UUID(int=0))
+    start = Place(NOW - seconds(1_000), UUID(int=0))
     with database.transaction() as connection:
         first = claims.due_page_across_merchants(connection, after=start, until=NOW + seconds(90), most=4)
-        place = claims.Place(first[-1].due_at, first[-1].job_id)
+        place = Place(first[-1].due_at, first[-1].job_id)
         second = claims.due_page_across_merchants(connection, after=place, until=NOW + seconds(90), most=4)
         others = claims.due_page_across_merchants(connection, after=start, until=NOW, most=9, skipped=[one])
     assert first[0].job_id == theirs

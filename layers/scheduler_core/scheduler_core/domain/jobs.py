@@ -83,6 +83,13 @@ class NewJobs(NamedTuple):
         return cls(**columns | {"id": [job.id.hex for job in jobs]})
 
 
+class Place(NamedTuple):
+    """A place in the order in which jobs fall due."""
+
+    due_at: datetime
+    job_id: UUID
+
+
 class Hint(NamedTuple):
     """What the ready queue knows of a job. It may be stale or doubled: the claim in PostgreSQL decides (I2)."""
 

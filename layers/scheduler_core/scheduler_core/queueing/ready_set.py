@@ -17,7 +17,7 @@ from uuid import UUID
 
 from scheduler_core.domain.errors import QueueUnavailableError, SecretUnavailableError
 from scheduler_core.domain.ids import from_milliseconds, milliseconds, milliseconds_up
-from scheduler_core.domain.jobs import Hint, MerchantLimits
+from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
 from scheduler_core.domain.scaling import LINGER, TICK
 from scheduler_core.kept_secrets import Secret, secret_of
 from scheduler_core.queueing.redis_py import NoBackoff, Pipeline, PubSub, Retry, Script, redis
@@ -31,6 +31,7 @@ TERMS_SECONDS = 60
 VISIBILITY_SECONDS = 5.0
 PRESENCE_SECONDS = 5.0
 CANCELLED_KEPT_SECONDS = 60
+PROGRESS_KEPT_SECONDS = 300
 TICK_KNOWN_SECONDS = TICK.total_seconds() + 5.0
 """How long a tick promises another: one that is later than that has stopped, for all we know."""
 PRIORITY_STEP = 1 << 42
@@ -52,11 +53,15 @@ class Popped:
     look_again_seconds: float | None
     """When there may be more to pop; None: nothing is known to come."""
     left: int
-    """How many entries are left, those that are not due yet among them."""
+    """How many entries are left in all."""
+    to_come: int
+    """How many of them are not due yet."""
     must_rebuild: bool
     """The set was emptied from outside: fill it from PostgreSQL."""
     has_more: bool
     """PostgreSQL holds jobs inside the horizon that found no room; they are due later than those in the set."""
+    has_more_light: bool
+    """Some of that is not of the merchants whose backlogs are heavy."""
     unknown_merchants: list[UUID]
     """Merchants that were passed over because nobody has said their terms: say them and pop again."""
 
@@ -126,6 +131,18 @@ class Filled(NamedTuple):
     """No executor is awake, and something is due before the next tick."""
     left_out: int
     """How many of them found no room, or at least some of so many: 0 means that all are in."""
+
+
+class Progress(NamedTuple):
+    """How far the set is filled. Of all that falls due within the horizon these are missing, and all behind them:"""
+
+    cursor: Place | None = None
+    """Where the last filling stopped for want of room; None: it did not."""
+    left_out_from: Place | None = None
+    """The first that was announced since and found no room, or lost it."""
+    light: Place | None = None
+    """Where it stopped reading what is not of `heavy` merchants, which it passes over from `cursor` on."""
+    heavy: tuple[UUID, ...] = ()
 
 
 class Arrival(StrEnum):
@@ -211,6 +228,10 @@ class ReadySet:
         """
         return self._add(announcement(now, hints), fill_most=int(self._most * FILL_SHARE))
 
+    def fill_beside(self, now: datetime, hints: Sequence[Hint]) -> Filled:
+        """As `fill`, for what is no backlog: it may take the room that is left."""
+        return self._add(announcement(now, hints))
+
     def _add(self, prepared: Announcement, fill_most: int = 0) -> Filled:
         must_invoke, left_out = False, 0
         with self._translated():
@@ -274,14 +295,16 @@ class ReadySet:
             *(word for merchant, allowed in allowances.items() for word in (f"{merchant:032x}", allowed)),
         ]
         with self._heard():  # those who count as awake are believed to listen
-            members, look_again_ms, left, rebuild, more, unknown = self._run("pop", args)
+            members, look_again_ms, left, to_come, rebuild, more, light, unknown = self._run("pop", args)
         return Popped(
             token=token,
             hints=[(member[:32], member[_JOB_HEX]) for member in members.decode().split()],
             look_again_seconds=None if look_again_ms < 0 else look_again_ms / 1_000,
             left=left,
+            to_come=to_come,
             must_rebuild=bool(rebuild),
             has_more=bool(more),
+            has_more_light=bool(light),
             unknown_merchants=[UUID(hex=merchant.decode()) for merchant in unknown],
         )
 
@@ -373,37 +396,49 @@ class ReadySet:
             for merchant_hex, job_hex in held:
                 pipe.zrem(f"{self._base}:held:{merchant_hex}", job_hex)
 
-    def mark_filled(self, cursor: tuple[datetime, UUID] | None) -> None:
-        """The set has been filled up to `cursor`; None: with everything inside the horizon."""
+    def mark_filled(self, progress: Progress) -> None:
+        """The set has been filled so far. Of `progress` what was left out does not matter: it is known here."""
         with self._pipeline(transaction=True) as pipe:
             pipe.set(f"{self._base}:epoch", "1")
-            if cursor is None:
-                pipe.delete(f"{self._base}:more", f"{self._base}:cursor")
+            pipe.delete(f"{self._base}:heavy")
+            if progress.heavy:
+                pipe.sadd(f"{self._base}:heavy", *(merchant.hex for merchant in progress.heavy))
+            if progress.cursor is None:
+                pipe.delete(f"{self._base}:more")
             else:
                 pipe.set(f"{self._base}:more", "1")
-                pipe.set(f"{self._base}:cursor", f"{cursor[0].isoformat()} {cursor[1].hex}", ex=300)
+            for name, place in (("cursor", progress.cursor), ("light", progress.light)):
+                if place is None:
+                    pipe.delete(f"{self._base}:{name}")
+                else:
+                    pipe.set(
+                        f"{self._base}:{name}",
+                        f"{place.due_at.isoformat()} {place.job_id.hex}",
+                        ex=PROGRESS_KEPT_SECONDS,
+                    )
 
     def mark_incomplete(self) -> None:
         """A hint was lost: whoever comes next fills the set from PostgreSQL."""
         with self._translated():
             self._redis.delete(f"{self._base}:epoch")
 
-    def resume(self) -> tuple[datetime, UUID] | None:
-        """Where the next filling goes on: where the last one stopped for want of room, or what was left out since.
-
-        None: nothing is known to be missing. What was left out is forgotten: whoever asks fills the set from there, or
-        from the beginning.
-        """
-        with self._translated():
-            cursor: Any = self._redis.get(f"{self._base}:cursor")
-            left_out_from: Any = self._redis.getdel(f"{self._base}:left_out_from")
-        places = []
-        if cursor is not None:
-            moment, job_hex = cursor.decode().split(" ")
-            places.append((datetime.fromisoformat(moment), UUID(hex=job_hex)))
-        if left_out_from is not None:  # in milliseconds, rounded up
-            places.append((from_milliseconds(int(left_out_from) - 1), UUID(int=0)))
-        return min(places, default=None)
+    def resume(self) -> Progress:
+        """How far the set is filled. What was left out is forgotten: whoever asks sees to it."""
+        with self._translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.get(f"{self._base}:cursor")
+            pipe.getdel(f"{self._base}:left_out_from")
+            pipe.get(f"{self._base}:light")
+            pipe.smembers(f"{self._base}:heavy")
+            cursor, left_out_from, light, heavy = pipe.execute()
+        return Progress(
+            cursor=_place(cursor),
+            # In milliseconds, rounded up.
+            left_out_from=None
+            if left_out_from is None
+            else Place(from_milliseconds(int(left_out_from) - 1), UUID(int=0)),
+            light=_place(light),
+            heavy=tuple(UUID(hex=merchant.decode()) for merchant in heavy),
+        )
 
     def take_duty(self, duty: str, holder: str, *, seconds: float) -> bool:
         """Become, or stay, the only one on `duty` (`refill`, `watch`) for `seconds`."""
@@ -523,6 +558,13 @@ class ReadySet:
         with self._translated(), self._redis.pipeline(transaction=transaction) as pipe:
             yield pipe
             pipe.execute()
+
+
+def _place(value: bytes | None) -> Place | None:
+    if value is None:
+        return None
+    moment, job_hex = value.decode().split(" ")
+    return Place(datetime.fromisoformat(moment), UUID(hex=job_hex))
 
 
 def _script(name: str) -> str:

@@ -1,28 +1,33 @@
 """Fills the ready set from PostgreSQL: each minute by the populator, at once by an executor that finds it empty.
 
-The order is the order of due times. Where that would let one merchant's backlog take all the room, a second look
-passes the heavy merchants over, so that the others' jobs get in as well.
+The order is the order of due times. Where there is no room for everything in that order, a second look goes on from
+there and passes the heavy merchants over: however long their backlog takes, the jobs of others get in in time.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from operator import attrgetter
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from scheduler_core.domain.jobs import Hint
-from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.domain.jobs import Hint, Place
+from scheduler_core.queueing.ready_set import Progress, ReadySet
 from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database
 
 PAGE = 2_000
-LIGHT_PAGE = 2_000
-HEAVY_SHARE = 4
-"""A merchant is heavy if it takes more than one part in so many of what was read."""
+LIGHT_PAGES = 4
+"""In so many pages, so that one more backlog that comes to light takes but one of them."""
+HEAVY_SHARE = 20
+"""A merchant is heavy if its jobs are more than one part in so many of what was read."""
+LIGHT_SHARE = 1 / 8
+"""How much of the room is read at once beside the heavy: what fillings leave of it."""
 DUTY_SECONDS = 5.0
 _MERCHANT = attrgetter("merchant_id.int")
-_BEGINNING = claims.Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+_BEGINNING: Final = Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +59,30 @@ class Refiller:
         `invoke` is called as soon as something is announced for which no executor is awake, so that one starts while
         the rest is being copied.
         """
-        return self._fill(now, invoke, anew=True)
+        return self._on_duty(lambda: self._copy(now, Progress(), _BEGINNING, invoke))
 
     def further(self, now: datetime) -> Refill:
         """From where the last filling had to stop, or from what was left out since, if that is due earlier."""
-        return self._fill(now)
+        return self._on_duty(partial(self._copy_further, now))
 
-    def _fill(self, now: datetime, invoke: Callable[[], object] | None = None, *, anew: bool = False) -> Refill:
+    def beside(self, now: datetime) -> Refill:
+        """What is not of the merchants that were found heavy, from where it was not read further for want of room."""
+        return self._on_duty(partial(self._copy_beside, now))
+
+    def _on_duty(self, copy: Callable[[], Refill]) -> Refill:
         if not self._queue.take_duty("refill", self._holder, seconds=DUTY_SECONDS):
             return Refill(busy=True)
         try:
-            place = self._queue.resume()
-            return self._copy(now, _BEGINNING if anew or place is None else claims.Place(*place), invoke)
+            return copy()
         finally:
             self._queue.leave_duty("refill", self._holder)
 
-    def _copy(self, now: datetime, start: claims.Place, invoke: Callable[[], object] | None) -> Refill:
+    def _copy(
+        self, now: datetime, before: Progress, start: Place, invoke: Callable[[], object] | None = None
+    ) -> Refill:
         until, place, announced, must_invoke = now + self._horizon, start, 0, False
         seen: Counter[int] = Counter()
-        while True:
+        while announced < self._room:
             most = min(PAGE, self._room - announced)
             page = self._page(place, until, most)
             filled = self._queue.fill(now, page)
@@ -85,19 +95,79 @@ class Refiller:
             if filled.left_out:
                 break  # the next filling begins with this page again
             if len(page) < most:
-                self._queue.mark_filled(None)
+                self._queue.mark_filled(Progress())
                 return Refill(announced=announced, must_invoke=must_invoke)
-            place = claims.Place(page[-1].due_at, page[-1].job_id)
-            if announced >= self._room:
-                break
-        heavy = [UUID(int=merchant) for merchant, count in seen.items() if count * HEAVY_SHARE > seen.total()]
-        light = self._page(place, until, LIGHT_PAGE, skipped=heavy)
-        must_invoke |= self._queue.announce(now, light)
-        self._queue.mark_filled((place.due_at, place.job_id))
-        return Refill(announced=announced + len(light), complete=False, must_invoke=must_invoke)
+            place = _end_of(page)
+        if start != _BEGINNING and before.cursor is not None:
+            # What is not of heavy merchants was read beyond this place already.
+            light = _earlier(before.light, before.left_out_from)
+            self._queue.mark_filled(Progress(cursor=place, light=light, heavy=before.heavy))
+            return Refill(announced=announced, complete=False, must_invoke=must_invoke)
+        heavy = _heavy(seen, seen.total())
+        beside = self._light(now, place, heavy)
+        self._queue.mark_filled(Progress(cursor=place, light=beside.place, heavy=heavy))
+        return Refill(
+            announced=announced + beside.announced, complete=False, must_invoke=must_invoke or beside.must_invoke
+        )
 
-    def _page(self, place: claims.Place, until: datetime, most: int, skipped: list[UUID] | None = None) -> list[Hint]:
+    def _copy_further(self, now: datetime) -> Refill:
+        before = self._queue.resume()
+        return self._copy(now, before, _earlier(before.cursor, before.left_out_from) or _BEGINNING)
+
+    def _copy_beside(self, now: datetime) -> Refill:
+        before = self._queue.resume()
+        start = _earlier(before.light, before.left_out_from)
+        if before.cursor is None or start is None:  # then nobody is heavy, or nothing is missing
+            return self._copy(now, before, start) if start else Refill()
+        beside = self._light(now, start, before.heavy)
+        self._queue.mark_filled(before._replace(light=beside.place))
+        return Refill(announced=beside.announced, complete=False, must_invoke=beside.must_invoke)
+
+    def _light(self, now: datetime, place: Place, heavy: tuple[UUID, ...]) -> "_Beside":
+        """Read on from `place`, but pass `heavy` merchants over, and those as well that turn out to be on the way."""
+        if not heavy:  # whoever goes on in the order of due times comes to all of them
+            return _Beside(None, 0, must_invoke=False)
+        until, announced, must_invoke = now + self._horizon, 0, False
+        room = max(1, int(self._room * LIGHT_SHARE))
+        most = max(1, room // LIGHT_PAGES)
+        turned_out_at: Place | None = None
+        while announced < room:
+            page = self._page(place, until, most, heavy)
+            filled = self._queue.fill_beside(now, page)
+            must_invoke |= filled.must_invoke
+            announced += len(page) - filled.left_out
+            if filled.left_out:
+                break
+            if len(page) < most:
+                return _Beside(turned_out_at, announced, must_invoke)
+            due = Counter(hint.merchant_id.int for hint in page if hint.due_at <= now)
+            if more_heavy := _heavy(due, len(page)):
+                # Only for this time, for it may be worked off by the next; which adds nothing where it is not.
+                heavy += more_heavy
+                turned_out_at = turned_out_at or place
+            place = _end_of(page)
+        return _Beside(turned_out_at or place, announced, must_invoke)
+
+    def _page(self, place: Place, until: datetime, most: int, skipped: Sequence[UUID] = ()) -> list[Hint]:
         with self._database.transaction() as connection:
-            return claims.due_page_across_merchants(
-                connection, after=place, until=until, most=most, skipped=skipped or []
-            )
+            return claims.due_page_across_merchants(connection, after=place, until=until, most=most, skipped=skipped)
+
+
+class _Beside(NamedTuple):
+    """How far `_light` came: from `place` on something is missing; None: nothing."""
+
+    place: Place | None
+    announced: int
+    must_invoke: bool
+
+
+def _heavy(seen: Counter[int], total: int) -> tuple[UUID, ...]:
+    return tuple(UUID(int=merchant) for merchant, count in seen.items() if count * HEAVY_SHARE > total)
+
+
+def _earlier(*places: Place | None) -> Place | None:
+    return min((place for place in places if place is not None), default=None)
+
+
+def _end_of(page: Sequence[Hint]) -> Place:
+    return Place(page[-1].due_at, page[-1].job_id)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from scheduler_core.domain.jobs import AttemptKey, AttemptRecord, ClaimedJob, Hint, MerchantLimits, RunningJob
+from scheduler_core.domain.jobs import AttemptKey, AttemptRecord, ClaimedJob, Hint, MerchantLimits, Place, RunningJob
 from scheduler_core.domain.lifecycle import WAITING, Event, allowed_from
 from scheduler_core.domain.outcomes import DeliveryResult
 from scheduler_core.storage import arrays
@@ -42,14 +42,6 @@ class MerchantTerms:
     signing_key_version: int
     signing_key_rotated_at: datetime | None
     allowed_target_arns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in the order in which jobs fall due."""
-
-    due_at: datetime
-    job_id: UUID
 
 
 def claim(

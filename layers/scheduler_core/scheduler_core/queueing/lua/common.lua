@@ -8,6 +8,7 @@ local EXECUTORS, WAKE, WAKING = base .. ':executors', base .. ':wake', base .. '
 local TICKED = base .. ':ticked'
 local POPPED, POPPED_UNTIL, EPOCH = base .. ':popped', base .. ':popped_until', base .. ':epoch'
 local MORE, LEFT_OUT_FROM = base .. ':more', base .. ':left_out_from'
+local LIGHT = base .. ':light'
 local WORDS = 4000
 local JUST_CAME_MS = 250
 

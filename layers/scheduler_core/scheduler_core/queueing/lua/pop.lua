@@ -1,8 +1,9 @@
 -- Pops a batch, fairly. A popped batch is kept under its token until the token is reported done, or comes back.
 -- ARGV: now_ms, lead_ms, most, executor, token, visibility_ms, hold_ms, number of done tokens, done tokens...,
 --       the most for any merchant, then (merchant, the most for this one) pairs...
--- Answers: [members, each on a line of its own, next look in ms from now or -1, how many entries are left in all, 1 if the set
---           must be rebuilt, 1 if PostgreSQL has more, merchants whose terms are unknown]
+-- Answers: [members, each on a line of its own, next look in ms from now or -1, how many entries are left in all, how many of
+--           them are not due yet, 1 if the set must be rebuilt, 1 if PostgreSQL has more, 1 if it has more beside the heavy
+--           merchants' backlogs, merchants whose terms are unknown]
 local MOVE_MOST = 4000
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZADD', EXECUTORS, now + PRESENCE_MS, ARGV[4])
@@ -126,9 +127,13 @@ if taken > 0 then
   redis.call('ZADD', POPPED_UNTIL, now + tonumber(ARGV[6]), ARGV[5])
 end
 
-local left = tonumber(redis.call('GET', COUNT) or 0) + redis.call('ZCARD', DUE)
+local to_come = redis.call('ZCARD', DUE)
+local left = tonumber(redis.call('GET', COUNT) or 0) + to_come
 local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
 if next_due then look_again_in(math.max(0, tonumber(next_due) - lead - now)) end
 local next_return = redis.call('ZRANGE', POPPED_UNTIL, 0, 0, 'WITHSCORES')[2]
 if next_return and taken == 0 then look_again_in(math.max(0, tonumber(next_return) - now)) end
-return {lines, math.floor(soonest), left, 1 - redis.call('EXISTS', EPOCH), has_more() and 1 or 0, unknown}
+return {
+  lines, math.floor(soonest), left, to_come, 1 - redis.call('EXISTS', EPOCH), has_more() and 1 or 0,
+  math.min(1, redis.call('EXISTS', LIGHT, LEFT_OUT_FROM)), unknown,
+}
