@@ -51,15 +51,14 @@ class RefillMarks:
 
     room: int
 
-    @property
-    def below(self) -> int:
-        """With fewer entries left than this."""
-        return self.room // 2
+    def wants_further(self, popped: Popped) -> bool:
+        """Less than half the room is taken."""
+        return popped.has_more and popped.left < self.room // 2
 
     def wants_light(self, popped: Popped) -> bool:
         """Backlogs take the room, and little is left of what is to come; but there is room for some more of that."""
         reserve = int(self.room * LIGHT_SHARE / 2)
-        return popped.to_come < reserve and popped.left < self.room - reserve
+        return popped.has_more_light and popped.to_come < reserve and popped.left < self.room - reserve
 
 
 @dataclass(slots=True, kw_only=True)
@@ -203,24 +202,17 @@ class Executor:
         if popped.must_rebuild:
             self._end_refilling()
             self._refiller.from_the_start(now)
-        elif popped.has_more and popped.left < self._refill_marks.below:
-            self._refill_beside_work(self._refiller.further, now)
-        elif self._wants_light(popped):
+        elif self._refill_marks.wants_further(popped):
+            self._start_refilling(self._refiller.further, now)
+        elif self._refill_marks.wants_light(popped) and monotonic() - self._light_filled_at >= LIGHT_SECONDS:
             self._light_filled_at = monotonic()
-            self._refill_beside_work(self._refiller.beside, now)
+            self._start_refilling(self._refiller.beside, now)
         if popped.hints:
             self._take(popped, report)
             return False
         if popped.unknown_merchants or popped.must_rebuild:
             return False
         return self._rest(now, popped)
-
-    def _wants_light(self, popped: Popped) -> bool:
-        return (
-            popped.has_more_light
-            and self._refill_marks.wants_light(popped)
-            and monotonic() - self._light_filled_at >= LIGHT_SECONDS
-        )
 
     def _has_room(self) -> bool:
         """Wait for room for a worthwhile batch; for a newcomer, or when that takes long, any room will do.
@@ -245,7 +237,7 @@ class Executor:
             report.claimed += self._claim(self._clock(), popped)
             self._worked_at = monotonic()
 
-    def _refill_beside_work(self, fill: Callable[[datetime], object], now: datetime) -> None:
+    def _start_refilling(self, fill: Callable[[datetime], object], now: datetime) -> None:
         """In a thread of its own: what is in the set is delivered meanwhile."""
         if not self._is_refilling():
             self._refilling = threading.Thread(target=self._refill, args=(fill, now), name="refiller", daemon=True)

@@ -144,7 +144,7 @@ def test_in_a_set_too_small_for_its_horizon_everything_is_popped_when_it_is_due(
         fill.from_the_start(NOW - seconds(1))
 
         def go_on(popped: Popped, now: datetime) -> None:
-            if popped.has_more and popped.left < marks.below:
+            if marks.wants_further(popped):
                 fill.further(now)
 
         assert popped_by_second(database, queue, merchant, 80, go_on=go_on) == due
@@ -167,7 +167,7 @@ def test_backlogs_that_take_for_ever_do_not_delay_others(
         fill.from_the_start(NOW)
 
         def go_on(popped: Popped, now: datetime) -> None:
-            if popped.has_more_light and marks.wants_light(popped):
+            if marks.wants_light(popped):
                 fill.beside(now)
 
         assert popped_by_second(database, queue, small, 60, go_on=go_on) == due

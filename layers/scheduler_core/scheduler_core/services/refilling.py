@@ -98,7 +98,7 @@ class Refiller:
                 self._queue.mark_filled(Progress())
                 return Refill(announced=announced, must_invoke=must_invoke)
             place = _end_of(page)
-        if start != _BEGINNING and before.cursor is not None:
+        if before.cursor is not None:
             # What is not of heavy merchants was read beyond this place already.
             light = _earlier(before.light, before.left_out_from)
             self._queue.mark_filled(Progress(cursor=place, light=light, heavy=before.heavy))
