@@ -56,9 +56,9 @@ class RefillMarks:
         return popped.has_more and popped.left < self.room // 2
 
     def wants_light(self, popped: Popped) -> bool:
-        """Backlogs take the room, and little is left of what is to come; but there is room for some more of that."""
-        reserve = int(self.room * LIGHT_SHARE / 2)
-        return popped.has_more_light and popped.to_come < reserve and popped.left < self.room - reserve
+        """Of the room that backlogs leave, or of what is read at once, less than half is taken by what is to come."""
+        beside_backlogs = self.room - (popped.left - popped.to_come)
+        return popped.has_more_light and popped.to_come * 2 < min(self.room * LIGHT_SHARE, beside_backlogs)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from tests.builders import NOW, hints, new_id, seconds
 @pytest.fixture
 def queue(redis_url: str) -> Iterator[ReadySet]:
     queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
-    queue.mark_filled(Progress())
+    queue.mark_filled(NOW, Progress())
     yield queue
     queue.close()
 
@@ -83,7 +83,7 @@ def test_an_emptied_set_needs_somebody_who_fills_it(queue: ReadySet, redis_url: 
 
 def test_while_the_set_has_no_room_for_all_more_are_needed(redis_url: str) -> None:
     with ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=1_000)) as small:
-        small.mark_filled(Progress())
+        small.mark_filled(NOW, Progress())
         announce(small, new_id(), count=1_001)
         assert [arrive(small, name, each=10_000) for name in "ab"] == [Arrival.NEEDED] * 2
         assert leave(small, "a", each=10_000) is False

@@ -42,9 +42,9 @@ def test_the_ready_set_lives_with_what_the_user_may_do(limited_url: str) -> None
         queue.hold(NOW, popped.hints, for_seconds=5)
         queue.finish(["t"])
         queue.release(popped.hints)
-        queue.mark_filled(filled)
+        queue.mark_filled(NOW, filled)
         assert queue.resume() == filled
-        queue.mark_filled(Progress())
+        queue.mark_filled(NOW, Progress())
         assert queue.depth(NOW).executors == 1
         assert queue.take_duty("watch", "me", seconds=5)
         assert queue.take_duty("watch", "me", seconds=5)

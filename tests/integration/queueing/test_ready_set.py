@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds
 from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
 from scheduler_core.kept_secrets import GivenSecret
-from scheduler_core.queueing.ready_set import Popped, Progress, ReadySet
+from scheduler_core.queueing.ready_set import PRIORITY_STEP, ROOM_SHARE, Popped, Progress, ReadySet
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, hints, new_id, seconds
 
@@ -66,6 +67,11 @@ def contents(client: Any) -> dict[bytes, Any]:
         key: client.zrange(key, 0, -1, withscores=True) if client.type(key) == b"zset" else client.get(key)
         for key in keys
     }
+
+
+def score_of(member: bytes, due_at: datetime) -> float:
+    """Where it stands in its merchant's queue: the lower, the sooner it is popped."""
+    return (100 - int(member.split(b":")[1])) * PRIORITY_STEP + milliseconds(due_at)
 
 
 def test_a_job_is_popped_when_it_is_due_and_not_before(queue: ReadySet) -> None:
@@ -252,30 +258,79 @@ def test_a_sleep_ends_on_time(queue: ReadySet) -> None:
 
 
 def test_room_is_bounded_and_the_rest_is_remembered(redis_url: str) -> None:
-    queue = ReadySet.connect(QueueSettings(redis_url=redis_url, ready_set_max=1_000))
-    merchant = a_merchant(queue)
-    queue.announce(NOW, hints(merchant, [new_id() for _ in range(1_500)]))
-    assert queue.depth(NOW).size == 1_000
-    assert pop(queue).has_more
-    queue.close()
+    with roomy(redis_url, 1_000) as queue:
+        for _ in range(40):
+            queue.announce(NOW, hints(a_merchant(queue), [new_id() for _ in range(1_500)]))
+        assert 990 <= queue.depth(NOW).size <= 1_062
+        assert pop(queue).has_more
+
+
+@pytest.mark.parametrize(("backlogs", "each"), [(1, 875), (2, 466), (3, 318)])
+def test_backlogs_leave_room_for_the_next(redis_url: str, backlogs: int, each: int) -> None:
+    """As many as seven times the room that all of them leave: what is announced beside them need not wait."""
+    with roomy(redis_url, 1_000) as queue:
+        large, small, due, soon = [a_merchant(queue) for _ in range(backlogs)], a_merchant(queue), new_id(), new_id()
+        for _ in range(10):
+            queue.announce(
+                NOW, [hint for merchant in large for hint in hints(merchant, [new_id() for _ in range(300)])]
+            )
+        queue.announce(NOW, hints(small, [soon], due_at=NOW + seconds(5)))
+        queue.announce(NOW, hints(small, [due]))
+        assert queue.depth(NOW).size == pytest.approx(backlogs * each + 2, abs=backlogs)
+        assert queue.resume().left_out_from == Place(NOW - seconds(0.001), UUID(int=0))
+        assert due in jobs_of(pop(queue, token="a", most=10))
+        assert soon in jobs_of(pop(queue, at=5, token="b", most=10, done=["a"]))
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_falls_due_leaves_room_for_others_too(redis_url: str, at_once: bool) -> None:
+    with roomy(redis_url, 1_000) as queue:
+        large, small, soon = a_merchant(queue, max_concurrency=1), a_merchant(queue), new_id()
+        for number in range(20):
+            due_at = NOW + seconds(1 if at_once else 1 + number / 20)
+            queue.announce(NOW, hints(large, [new_id() for _ in range(50)], due_at=due_at))
+        assert not pop(queue).has_more
+        assert len(pop(queue, at=2, token="a").hints) == 1
+        assert queue.depth(NOW).size == 874
+        queue.announce(NOW + seconds(2), hints(small, [soon], due_at=NOW + seconds(5)))
+        assert jobs_of(pop(queue, at=5, token="b", done=["a"])) == [soon]
+        left_out_from = queue.resume().left_out_from
+        assert left_out_from is not None
+        assert NOW <= left_out_from.due_at <= NOW + seconds(2)
+
+
+@pytest.mark.parametrize("falls_due", [False, True])
+def test_a_queue_that_must_not_grow_keeps_what_comes_first_in_it(redis_url: str, falls_due: bool) -> None:
+    with roomy(redis_url, 80) as queue:
+        merchant, urgent, idle = a_merchant(queue), new_id(), new_id()
+        queue.announce(NOW, hints(merchant, [new_id() for _ in range(80)], due_at=NOW - seconds(1)))
+        queue.announce(NOW, hints(merchant, [urgent], due_at=NOW + seconds(falls_due), priority=5))
+        queue.announce(NOW, hints(merchant, [idle], due_at=NOW + seconds(falls_due), priority=-5))
+        popped = jobs_of(pop(queue, at=1))
+        assert len(popped) == 70
+        assert popped[0] == urgent
+        assert idle not in popped
+        assert queue.resume().left_out_from == Place(NOW - seconds(1.001), UUID(int=0))
 
 
 def test_a_merchant_with_nothing_ready_finds_room_in_a_full_set_but_not_without_bound(redis_url: str) -> None:
     with roomy(redis_url, 160) as queue:
         queue.announce(NOW, hints(a_merchant(queue), [new_id() for _ in range(200)]))
-        for _ in range(20):
+        for _ in range(40):
             queue.announce(NOW, hints(a_merchant(queue), [new_id() for _ in range(3)]))
         assert queue.depth(NOW).size == 170
-        assert len({merchant for merchant, _ in pop(queue, most=170).hints}) == 11
+        ready = Counter(merchant for merchant, _ in pop(queue, most=170).hints)
+        assert sorted(ready.values()) == [1] * 10 + [2] + [3] * 6 + [140]
 
 
 def test_room_that_is_short_is_shared_by_turns(redis_url: str) -> None:
     with roomy(redis_url, 100) as queue:
         large, small = a_merchant(queue), a_merchant(queue)
         to_come = hints(small, [new_id()], due_at=NOW + seconds(1))
-        queue.announce(NOW, to_come + hints(large, [new_id() for _ in range(200)]) + hints(small, [new_id()]))
+        both = [hints(merchant, [new_id() for _ in range(60)]) for merchant in (large, small)]
+        queue.announce(NOW, to_come + both[0] + both[1])
         popped = pop(queue, most=200)
-        assert Counter(merchant for merchant, _ in popped.hints) == {large.hex: 99, small.hex: 1}
+        assert Counter(merchant for merchant, _ in popped.hints) == {large.hex: 47, small.hex: 47}
         assert popped.has_more
 
 
@@ -290,14 +345,15 @@ def test_a_full_set_keeps_what_is_due_first(redis_url: str) -> None:
         assert queue.depth(NOW).size == 100
         assert jobs_of(pop(queue, token="a")) == [now_due]
         assert jobs_of(pop(queue, at=5, token="b", done=["a"])) == [soon]
-        assert len(pop(queue, at=197, token="c", done=["b"]).hints) == 98
-        assert pop(queue, at=197, token="d").has_more
+        assert len(pop(queue, at=149, token="c", done=["b"]).hints) == 50
+        assert len(pop(queue, at=199, token="d", done=["c"]).hints) == 48
+        assert pop(queue, at=199, token="e").has_more
 
 
 def test_a_filling_goes_on_from_what_was_left_out(redis_url: str) -> None:
     with roomy(redis_url, 100) as queue:
         merchant = a_merchant(queue)
-        queue.mark_filled(Progress())
+        queue.mark_filled(NOW, Progress())
         assert queue.resume() == Progress()
         queue.announce(NOW, hints(merchant, [new_id() for _ in range(99)], due_at=NOW + seconds(5)))
         queue.announce(NOW, hints(merchant, [new_id() for _ in range(3)], due_at=NOW + seconds(8)))
@@ -305,10 +361,37 @@ def test_a_filling_goes_on_from_what_was_left_out(redis_url: str) -> None:
         assert queue.resume() == Progress(left_out_from=Place(NOW + seconds(7.999), UUID(int=0)))
         assert not pop(queue).has_more
         filled = Progress(cursor=Place(NOW + seconds(6), new_id()), light=Place(NOW, new_id()), heavy=(new_id(),))
-        queue.mark_filled(filled)
+        queue.mark_filled(NOW, filled)
         queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(9)))
         assert queue.resume() == filled._replace(left_out_from=Place(NOW + seconds(8.999), UUID(int=0)))
         assert queue.resume() == filled
+
+
+def test_nothing_comes_in_behind_what_is_missing(redis_url: str) -> None:
+    with roomy(redis_url, 100) as queue:
+        merchant = a_merchant(queue)
+        first = [new_id() for _ in range(50)]
+        queue.announce(NOW, hints(merchant, first, due_at=NOW + seconds(1)))
+        queue.announce(NOW, hints(merchant, [new_id() for _ in range(60)], due_at=NOW + seconds(20)))
+        assert len(pop(queue, at=1, token="a").hints) == 50
+        now = NOW + seconds(1)
+        queue.announce(now, hints(merchant, [new_id() for _ in range(30)], due_at=NOW + seconds(30)))
+        queue.announce(now, hints(merchant, [new_id() for _ in range(3)], due_at=NOW + seconds(19)))
+        assert queue.depth(now).size == 53
+        queue.resume()  # a filling has begun
+        queue.announce(now, hints(merchant, [new_id()], due_at=NOW + seconds(30)))
+        queue.mark_filled(now, Progress(cursor=Place(NOW + seconds(25), new_id())))
+        queue.announce(now, hints(merchant, [new_id()], due_at=NOW + seconds(25)))
+        queue.announce(now, hints(merchant, [new_id()], due_at=NOW + seconds(24)))
+        assert queue.depth(now).size == 55
+        assert queue.resume().left_out_from == Place(NOW + seconds(24.999), UUID(int=0))
+        queue.mark_filled(now, Progress(cursor=Place(NOW, new_id()), light=Place(NOW + seconds(22), new_id())))
+        queue.announce(now, hints(merchant, [new_id()], due_at=NOW + seconds(23)))
+        assert queue.depth(now).size == 55
+        queue.mark_filled(now, Progress(cursor=Place(NOW, new_id())))
+        queue.resume()
+        queue.announce(now, hints(merchant, [new_id()], due_at=NOW + seconds(23)))
+        assert queue.depth(now).size == 56
 
 
 def test_a_filling_takes_nobodys_room_but_what_is_due_later_than_its_own(redis_url: str) -> None:
@@ -334,7 +417,8 @@ def test_what_finds_no_room_is_due_last_and_the_next_filling_begins_before_it(
             for each in given_hints:
                 queue.announce(NOW, each)
             held = contents(client)
-            ready = {name for key in held if b":ready:" in key for name, _ in held[key]}
+            queues = {key.rsplit(b":", 1)[1]: dict(held[key]) for key in held if b":ready:" in key}
+            ready = {member for members in queues.values() for member in members}
             to_come = dict(held.get(b"{ts:0}:1:due", []))
             assert len(ready) + len(to_come) <= room + room // 16
             announced = {
@@ -342,11 +426,17 @@ def test_what_finds_no_room_is_due_last_and_the_next_filling_begins_before_it(
                 for each in given_hints
                 for hint in each
             }
-            missing = [when for member, when in announced.items() if member not in ready | to_come.keys()]
+            missing = {member: when for member, when in announced.items() if member not in ready | to_come.keys()}
             place = queue.resume().left_out_from
-            assert place is None or not missing or place < min(missing)
+            assert place is None or not missing or place < min(missing.values())
             assert not missing or place is not None
-            assert not missing or max(to_come.values(), default=0) <= milliseconds(max(missing)[0])
+            for member, (due_at, _) in missing.items():
+                if due_at > NOW:
+                    assert max(to_come.values(), default=0) <= milliseconds(due_at)
+                else:
+                    queue_of_its = queues.get(member[:32], {})
+                    assert len(queue_of_its) >= ROOM_SHARE * (room - len(ready))
+                    assert max(queue_of_its.values(), default=0) <= score_of(member, due_at)
 
 
 @given(before=ANY_HINTS, given_hints=ANY_HINTS)
@@ -363,7 +453,7 @@ def test_what_has_room_is_the_same_set_whether_it_was_added_at_once_or_one_by_on
                 queue.announce(NOW, before)
             with roomy(redis_url, room) as queue:
                 queue.announce(NOW, given_hints * 3)
-                room = queue.depth(NOW).size + 1
+                room = 2 * queue.depth(NOW).size + 2
             sets.append(contents(client))
     assert sets[0] == sets[1]
 
@@ -371,7 +461,7 @@ def test_what_has_room_is_the_same_set_whether_it_was_added_at_once_or_one_by_on
 def test_an_emptied_set_says_that_it_must_be_rebuilt(queue: ReadySet, redis_url: str) -> None:
     """I1: a flush is noticed by the next pop."""
     assert pop(queue).must_rebuild
-    queue.mark_filled(Progress())
+    queue.mark_filled(NOW, Progress())
     assert not pop(queue).must_rebuild
     with Redis.from_url(redis_url) as client:
         client.flushall()
@@ -383,7 +473,7 @@ def test_every_key_shares_one_hash_tag(queue: ReadySet, redis_url: str) -> None:
     queue.announce(NOW, hints(merchant, [new_id()]) + hints(merchant, [new_id()], due_at=NOW + seconds(5)))
     pop(queue)
     queue.announce_cancelled(NOW, [new_id()])
-    queue.mark_filled(Progress(cursor=Place(NOW, new_id()), light=Place(NOW, new_id()), heavy=(merchant,)))
+    queue.mark_filled(NOW, Progress(cursor=Place(NOW, new_id()), light=Place(NOW, new_id()), heavy=(merchant,)))
     with Redis.from_url(redis_url) as client:
         keys = client.keys("*")
     assert len(keys) > 8

@@ -173,6 +173,36 @@ def test_backlogs_that_take_for_ever_do_not_delay_others(
         assert popped_by_second(database, queue, small, 60, go_on=go_on) == due
 
 
+@pytest.mark.parametrize(("backlog", "room"), [(0, 400), (3_000, 1_200)])
+def test_what_is_announced_on_and_on_takes_nobodys_room_who_is_due_before(
+    database: Database, database_url: str, redis_url: str, backlog: int, room: int
+) -> None:
+    """Always 20 jobs a second for in 40 s, more than there is room for: what becomes free is for what was left out."""
+    large, small, lead = store_merchant(database_url), store_merchant(database_url), 40
+    due: dict[datetime, list[UUID]] = {}
+    store_jobs(database_url, large, backlog, next_run_at=NOW - seconds(30))
+    with ReadySet(GivenSecret(redis_url), timeout_seconds=5, most=room) as queue:
+        fill, marks = refiller(database, queue, room=room), RefillMarks(room)
+        limits = MerchantLimits(merchant_id=large, max_concurrency=1), MerchantLimits(merchant_id=small)
+        queue.set_terms([(each, True) for each in limits])
+        fill.from_the_start(NOW)
+
+        def go_on(popped: Popped, now: datetime) -> None:
+            due.setdefault(now, [])
+            for half in range(2):
+                due_at = now + seconds(lead + half / 2)
+                jobs = store_jobs(database_url, small, 10, next_run_at=due_at)
+                due.setdefault(now + seconds(lead + half), []).extend(jobs)
+                queue.announce(now, hints(small, jobs, due_at=due_at))
+            if marks.wants_further(popped):
+                fill.further(now)
+            elif marks.wants_light(popped):
+                fill.beside(now)
+
+        popped_at = popped_by_second(database, queue, small, 120, go_on=go_on)
+    assert popped_at == {moment: sorted(jobs) for moment, jobs in due.items() if moment in popped_at}
+
+
 def test_what_was_never_announced_finds_its_way_into_a_full_set(
     database: Database, database_url: str, redis_url: str
 ) -> None:

@@ -25,8 +25,9 @@ from scheduler_core.settings import QueueSettings
 
 BASE_KEY = "{ts:0}:1"
 ANNOUNCE_PAGE = 1_000
-FILL_SHARE = 7 / 8
-"""A backlog may take so much of the room: a job that comes beside it must not wait until it is worked off."""
+ROOM_SHARE = 7
+"""So many times the room that it leaves one merchant's backlog may take: seven eighths of the set if it is alone, seven
+fifteenths each if they are two. A job that comes beside them must not wait until they are worked off."""
 TERMS_SECONDS = 60
 VISIBILITY_SECONDS = 5.0
 PRESENCE_SECONDS = 5.0
@@ -155,6 +156,14 @@ class Arrival(StrEnum):
     """Those awake are enough for what is due."""
 
 
+class _Source(StrEnum):
+    """Where hints come from, as announce.lua names it."""
+
+    ANNOUNCED = "announced"
+    FILLING = "filling"
+    BESIDE = "beside"
+
+
 class ReadySet:
     """All raise QueueUnavailableError when Redis does not answer in time."""
 
@@ -180,14 +189,16 @@ class ReadySet:
     def announce(self, now: datetime, hints: Sequence[Hint]) -> bool:
         """Add hints, wake a sleeping executor. True: none is awake, and it is due before the next tick; invoke one.
 
-        A full set keeps what is due first: for that, what is due last goes out. Only where it is full of what is due
-        already is something due left out; a sixteenth more is kept for the first of a merchant that has nothing ready.
+        A full set keeps what is due first: for that, what is due last goes out. Something due already is left out only
+        where the backlog of its merchant takes `ROOM_SHARE` times what all backlogs leave; and of that backlog, what
+        comes last in its queue. Where something to come is missing, nothing that is due later is taken in until a
+        filling has brought it.
         """
         return self.send(announcement(now, hints))
 
     def send(self, prepared: Announcement) -> bool:
         """As `announce`."""
-        return self._add(prepared).must_invoke
+        return self._add(prepared, _Source.ANNOUNCED).must_invoke
 
     def begin(self, prepared: Announcement) -> Callable[[], bool]:
         """Send `prepared`, of one page, and do not wait; what is answered waits, and answers as `send`.
@@ -200,7 +211,7 @@ class ReadySet:
             if connection is None:  # the client has one of its own as long as it is open
                 return partial(self.send, prepared)
             announce = self._scripts["announce"]
-            arguments = [prepared.now_ms, self._most, _LINGER_MS, 0, *prepared.pages[0]]
+            arguments = [prepared.now_ms, self._most, _LINGER_MS, _Source.ANNOUNCED, *prepared.pages[0]]
             try:
                 connection.send_command("EVALSHA", announce.sha, 1, self._base, *arguments)
             except redis.ConnectionError:
@@ -226,19 +237,17 @@ class ReadySet:
 
         The caller says where it had to stop (`mark_filled`).
         """
-        return self._add(announcement(now, hints), fill_most=int(self._most * FILL_SHARE))
+        return self._add(announcement(now, hints), _Source.FILLING)
 
     def fill_beside(self, now: datetime, hints: Sequence[Hint]) -> Filled:
         """As `fill`, for what is no backlog: it may take the room that is left."""
-        return self._add(announcement(now, hints))
+        return self._add(announcement(now, hints), _Source.BESIDE)
 
-    def _add(self, prepared: Announcement, fill_most: int = 0) -> Filled:
+    def _add(self, prepared: Announcement, source: "_Source") -> Filled:
         must_invoke, left_out = False, 0
         with self._translated():
             for page in prepared.pages:
-                invoke, without_room = self._run(
-                    "announce", [prepared.now_ms, self._most, _LINGER_MS, fill_most, *page]
-                )
+                invoke, without_room = self._run("announce", [prepared.now_ms, self._most, _LINGER_MS, source, *page])
                 must_invoke = must_invoke or bool(invoke)
                 left_out += without_room
         return Filled(must_invoke, left_out)
@@ -289,6 +298,7 @@ class ReadySet:
             token,
             round(VISIBILITY_SECONDS * 1_000),
             hold // timedelta(milliseconds=1),
+            self._most,
             len(done),
             *done,
             most if most_each is None else most_each,
@@ -396,9 +406,15 @@ class ReadySet:
             for merchant_hex, job_hex in held:
                 pipe.zrem(f"{self._base}:held:{merchant_hex}", job_hex)
 
-    def mark_filled(self, progress: Progress) -> None:
+    def mark_filled(self, now: datetime, progress: Progress) -> None:
         """The set has been filled so far. Of `progress` what was left out does not matter: it is known here."""
+        places = [place.due_at for place in (progress.cursor, progress.light) if place and place.due_at > now]
+        filled_until = f"{self._base}:filled_until"
         with self._pipeline(transaction=True) as pipe:
+            if places:  # behind a backlog that is due already there is no gap for announcements to fill
+                pipe.set(filled_until, milliseconds(min(places)), ex=PROGRESS_KEPT_SECONDS)
+            else:
+                pipe.delete(filled_until)
             pipe.set(f"{self._base}:epoch", "1")
             pipe.delete(f"{self._base}:heavy")
             if progress.heavy:
@@ -423,19 +439,23 @@ class ReadySet:
             self._redis.delete(f"{self._base}:epoch")
 
     def resume(self) -> Progress:
-        """How far the set is filled. What was left out is forgotten: whoever asks sees to it."""
+        """How far the set is filled. What was left out is forgotten: whoever asks sees to it.
+
+        Until `mark_filled` announcements are taken in whatever is missing before them.
+        """
         with self._translated(), self._redis.pipeline(transaction=True) as pipe:
             pipe.get(f"{self._base}:cursor")
             pipe.getdel(f"{self._base}:left_out_from")
+            pipe.getdel(f"{self._base}:turned_away_from")
             pipe.get(f"{self._base}:light")
             pipe.smembers(f"{self._base}:heavy")
-            cursor, left_out_from, light, heavy = pipe.execute()
+            pipe.delete(f"{self._base}:filled_until")
+            cursor, left_out, turned_away, light, heavy, _ = pipe.execute()
+        missing = [int(moment) for moment in (left_out, turned_away) if moment is not None]
         return Progress(
             cursor=_place(cursor),
             # In milliseconds, rounded up.
-            left_out_from=None
-            if left_out_from is None
-            else Place(from_milliseconds(int(left_out_from) - 1), UUID(int=0)),
+            left_out_from=Place(from_milliseconds(min(missing) - 1), UUID(int=0)) if missing else None,
             light=_place(light),
             heavy=tuple(UUID(hex=merchant.decode()) for merchant in heavy),
         )
@@ -570,5 +590,6 @@ def _place(value: bytes | None) -> Place | None:
 def _script(name: str) -> str:
     folder = files(__package__).joinpath("lua")
     parts = [folder.joinpath(f"{each}.lua").read_text(encoding="utf-8") for each in ("common", name)]
-    constants = f"local PRIORITY_STEP, PRESENCE_MS = {PRIORITY_STEP}, {round(PRESENCE_SECONDS * 1_000)}\n"
+    values = f"{PRIORITY_STEP}, {round(PRESENCE_SECONDS * 1_000)}, {ROOM_SHARE}"
+    constants = f"local PRIORITY_STEP, PRESENCE_MS, ROOM_SHARE = {values}\n"
     return "".join([constants, *parts])

@@ -19,6 +19,9 @@ from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database
 
 PAGE = 2_000
+"""How many jobs are read at once, at most."""
+PAGES = 30
+"""At least so many pages fill the room: the next filling goes on from the beginning of the page that found none."""
 LIGHT_PAGES = 4
 """In so many pages, so that one more backlog that comes to light takes but one of them."""
 HEAVY_SHARE = 20
@@ -82,8 +85,9 @@ class Refiller:
     ) -> Refill:
         until, place, announced, must_invoke = now + self._horizon, start, 0, False
         seen: Counter[int] = Counter()
+        page_most = min(PAGE, max(1, self._room // PAGES))
         while announced < self._room:
-            most = min(PAGE, self._room - announced)
+            most = min(page_most, self._room - announced)
             page = self._page(place, until, most)
             filled = self._queue.fill(now, page)
             if filled.must_invoke and not must_invoke:
@@ -95,17 +99,17 @@ class Refiller:
             if filled.left_out:
                 break  # the next filling begins with this page again
             if len(page) < most:
-                self._queue.mark_filled(Progress())
+                self._queue.mark_filled(now, Progress())
                 return Refill(announced=announced, must_invoke=must_invoke)
             place = _end_of(page)
         if before.cursor is not None:
             # What is not of heavy merchants was read beyond this place already.
             light = _earlier(before.light, before.left_out_from)
-            self._queue.mark_filled(Progress(cursor=place, light=light, heavy=before.heavy))
+            self._queue.mark_filled(now, Progress(cursor=place, light=light, heavy=before.heavy))
             return Refill(announced=announced, complete=False, must_invoke=must_invoke)
         heavy = _heavy(seen, seen.total())
         beside = self._light(now, place, heavy)
-        self._queue.mark_filled(Progress(cursor=place, light=beside.place, heavy=heavy))
+        self._queue.mark_filled(now, Progress(cursor=place, light=beside.place, heavy=heavy))
         return Refill(
             announced=announced + beside.announced, complete=False, must_invoke=must_invoke or beside.must_invoke
         )
@@ -120,7 +124,7 @@ class Refiller:
         if before.cursor is None or start is None:  # then nobody is heavy, or nothing is missing
             return self._copy(now, before, start) if start else Refill()
         beside = self._light(now, start, before.heavy)
-        self._queue.mark_filled(before._replace(light=beside.place))
+        self._queue.mark_filled(now, before._replace(light=beside.place))
         return Refill(announced=beside.announced, complete=False, must_invoke=beside.must_invoke)
 
     def _light(self, now: datetime, place: Place, heavy: tuple[UUID, ...]) -> "_Beside":

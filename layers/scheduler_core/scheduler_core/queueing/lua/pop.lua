@@ -1,6 +1,6 @@
 -- Pops a batch, fairly. A popped batch is kept under its token until the token is reported done, or comes back.
--- ARGV: now_ms, lead_ms, most, executor, token, visibility_ms, hold_ms, number of done tokens, done tokens...,
---       the most for any merchant, then (merchant, the most for this one) pairs...
+-- ARGV: now_ms, lead_ms, most, executor, token, visibility_ms, hold_ms, most entries of the set, number of done tokens,
+--       done tokens..., the most for any merchant, then (merchant, the most for this one) pairs...
 -- Answers: [members, each on a line of its own, next look in ms from now or -1, how many entries are left in all, how many of
 --           them are not due yet, 1 if the set must be rebuilt, 1 if PostgreSQL has more, 1 if it has more beside the heavy
 --           merchants' backlogs, merchants whose terms are unknown]
@@ -8,15 +8,15 @@ local MOVE_MOST = 4000
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZADD', EXECUTORS, now + PRESENCE_MS, ARGV[4])
 redis.call('DEL', WAKING)
-local done = tonumber(ARGV[8])
-for i = 9, 8 + done do
+local done = tonumber(ARGV[9])
+for i = 10, 9 + done do
   redis.call('HDEL', POPPED, ARGV[i])
   redis.call('ZREM', POPPED_UNTIL, ARGV[i])
 end
-local most_each, allowance = tonumber(ARGV[9 + done]), {}
-for i = 10 + done, #ARGV, 2 do allowance[ARGV[i]] = tonumber(ARGV[i + 1]) end
+local most_each, allowance = tonumber(ARGV[10 + done]), {}
+for i = 11 + done, #ARGV, 2 do allowance[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
--- Puts members into their merchants' queues; `given` is {member, due_ms, member, due_ms, ...}.
+-- Puts members into their merchants' queues, as far as there is room; `given` is {member, due_ms, member, due_ms, ...}.
 local function sort_out(given)
   local queues, entries_of = {}, {}
   for i = 1, #given, 2 do
@@ -33,7 +33,8 @@ local function sort_out(given)
     entries[last + 1] = (100 - string.sub(member, 66)) * PRIORITY_STEP + given[i + 1]
     entries[last + 2] = member
   end
-  make_ready(queues)
+  local _, _, _, _, turned_away_from = make_ready_in_room(queues, tonumber(ARGV[8]), false)
+  if turned_away_from then remember(TURNED_AWAY_FROM, turned_away_from) end
 end
 
 -- Batches whose executor never said what it did with them.
@@ -135,5 +136,5 @@ local next_return = redis.call('ZRANGE', POPPED_UNTIL, 0, 0, 'WITHSCORES')[2]
 if next_return and taken == 0 then look_again_in(math.max(0, tonumber(next_return) - now)) end
 return {
   lines, math.floor(soonest), left, to_come, 1 - redis.call('EXISTS', EPOCH), has_more() and 1 or 0,
-  math.min(1, redis.call('EXISTS', LIGHT, LEFT_OUT_FROM)), unknown,
+  math.min(1, redis.call('EXISTS', LIGHT, LEFT_OUT_FROM, TURNED_AWAY_FROM)), unknown,
 }
