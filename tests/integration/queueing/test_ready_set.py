@@ -66,6 +66,7 @@ def contents(client: Any) -> dict[bytes, Any]:
     return {
         key: client.zrange(key, 0, -1, withscores=True) if client.type(key) == b"zset" else client.get(key)
         for key in keys
+        if client.type(key) != b"hash"
     }
 
 
@@ -299,6 +300,23 @@ def test_what_falls_due_leaves_room_for_others_too(redis_url: str, at_once: bool
         assert NOW <= left_out_from.due_at <= NOW + seconds(2)
 
 
+def test_who_has_much_due_at_one_time_holds_nobody_up(queue: ReadySet) -> None:
+    """As at midnight: the first who made a template of its own for then has no more of a pop than the last."""
+    large, small = a_merchant(queue), [a_merchant(queue) for _ in range(20)]
+    for start in range(0, 20_000, 1_000):
+        queue.announce(NOW, hints(large, [new_id() for _ in range(1_000)], due_at=NOW + seconds(1)))
+        assert queue.depth(NOW).size == start + 1_000
+    for merchant in small:
+        queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(1)))
+        queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(1.2)))
+    first = Counter(merchant for merchant, _ in pop(queue, at=1, token="a", most=100).hints)
+    assert first == {large.hex: 80, **{merchant.hex: 1 for merchant in small}}
+    second = Counter(merchant for merchant, _ in pop(queue, at=1.2, token="b", done=["a"], most=100).hints)
+    assert second == first
+    for turn in range(5):  # and it gets all that the others leave
+        assert len(pop(queue, at=1.3, token=f"c{turn}", most=2_000, done=["b", f"c{turn - 1}"]).hints) == 2_000
+
+
 @pytest.mark.parametrize("falls_due", [False, True])
 def test_a_queue_that_must_not_grow_keeps_what_comes_first_in_it(redis_url: str, falls_due: bool) -> None:
     with roomy(redis_url, 80) as queue:
@@ -419,7 +437,8 @@ def test_what_finds_no_room_is_due_last_and_the_next_filling_begins_before_it(
             held = contents(client)
             queues = {key.rsplit(b":", 1)[1]: dict(held[key]) for key in held if b":ready:" in key}
             ready = {member for members in queues.values() for member in members}
-            to_come = dict(held.get(b"{ts:0}:1:due", []))
+            to_come = {member: due for key in held if b":later:" in key for member, due in held[key]}
+            assert int(held.get(b"{ts:0}:2:later_count", 0)) == len(to_come)
             assert len(ready) + len(to_come) <= room + room // 16
             announced = {
                 f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}".encode(): (hint.due_at, hint.job_id)
@@ -437,6 +456,33 @@ def test_what_finds_no_room_is_due_last_and_the_next_filling_begins_before_it(
                     queue_of_its = queues.get(member[:32], {})
                     assert len(queue_of_its) >= ROOM_SHARE * (room - len(ready))
                     assert max(queue_of_its.values(), default=0) <= score_of(member, due_at)
+
+
+@given(steps=st.lists(ANY_HINTS | st.sampled_from([0.0, 1.0, 2.0]), max_size=10), room=st.integers(3, 40))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_the_set_knows_of_itself_is_true(redis_url: str, steps: list[list[Hint] | float], room: int) -> None:
+    """Whatever is announced, and popped at whatever time: counts, first and last due times, whose turn it may be."""
+    with Redis.from_url(redis_url) as client:
+        client.flushall()
+        with roomy(redis_url, room) as queue:
+            queue.set_terms([(MerchantLimits(merchant_id=merchant), True) for merchant in MERCHANTS])
+            for number, step in enumerate(steps):
+                if isinstance(step, float):
+                    pop(queue, at=step, most=5, token=str(number))
+                else:
+                    queue.announce(NOW, step)
+            held = contents(client)
+    ready, later = (
+        {key.rsplit(b":", 1)[1]: [score for _, score in held[key]] for key in held if kind in key}
+        for kind in (b":ready:", b":later:")
+    )
+    assert int(held.get(b"{ts:0}:2:ready_count", 0)) == sum(map(len, ready.values()))
+    assert int(held.get(b"{ts:0}:2:later_count", 0)) == sum(map(len, later.values()))
+    assert {merchant for merchant, _ in held.get(b"{ts:0}:2:ring", [])} == ready.keys()
+    heads, tails = dict(held.get(b"{ts:0}:2:heads", [])), dict(held.get(b"{ts:0}:2:tails", []))
+    assert heads.keys() == tails.keys() == later.keys()
+    assert all(heads[merchant] <= min(later[merchant]) for merchant in later)
+    assert all(tails[merchant] >= max(later[merchant]) for merchant in later)
 
 
 @given(before=ANY_HINTS, given_hints=ANY_HINTS)
@@ -477,7 +523,7 @@ def test_every_key_shares_one_hash_tag(queue: ReadySet, redis_url: str) -> None:
     with Redis.from_url(redis_url) as client:
         keys = client.keys("*")
     assert len(keys) > 8
-    assert all(key.startswith(b"{ts:0}:1:") for key in keys)
+    assert all(key.startswith(b"{ts:0}:2:") for key in keys)
 
 
 def test_cancellations_are_seen_by_whoever_asks(queue: ReadySet) -> None:

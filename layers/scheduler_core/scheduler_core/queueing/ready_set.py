@@ -1,7 +1,7 @@
 """The ready set: which jobs fall due within the horizon, popped fairly across merchants.
 
 Everything here is a hint (I2) and may vanish at any moment (I1). All keys share one hash tag, `{ts:0}`, so that a
-cluster keeps a shard on one node; the `1` after it is the version of the layout. Needs Redis 6.2 or Valkey 7.2.
+cluster keeps a shard on one node; the `2` after it is the version of the layout. Needs Redis 6.2 or Valkey 7.2.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from scheduler_core.kept_secrets import Secret, secret_of
 from scheduler_core.queueing.redis_py import NoBackoff, Pipeline, PubSub, Retry, Script, redis
 from scheduler_core.settings import QueueSettings
 
-BASE_KEY = "{ts:0}:1"
+BASE_KEY = "{ts:0}:2"
 ANNOUNCE_PAGE = 1_000
 ROOM_SHARE = 7
 """So many times the room that it leaves one merchant's backlog may take: seven eighths of the set if it is alone, seven
@@ -79,9 +79,9 @@ class Depth:
 class Announcement(NamedTuple):
     """Hints as announce.lua wants them.
 
-    A page is of at least one and at most `ANNOUNCE_PAGE` hints: when the earliest is due in milliseconds, the entries
-    of the due set, then the merchant (32 hex digits) and the entries of its queue for each that has something due by
-    `now_ms`. Entries are JSON, `["score", "member", "score", "member", ...]`.
+    A page is of at least one and at most `ANNOUNCE_PAGE` hints: when the earliest is due in milliseconds, then for each
+    merchant its id (32 hex digits), the entries of its queue, which are due by `now_ms`, and its entries to come.
+    Entries are JSON, `["score", "member", "score", "member", ...]`.
     """
 
     now_ms: int
@@ -96,8 +96,7 @@ def announcement(now: datetime, hints: Sequence[Hint]) -> Announcement:
 
 
 def _page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
-    later: list[str] = []
-    queues: dict[int, tuple[str, list[str]]] = {}
+    merchants: dict[int, tuple[str, list[str], list[str]]] = {}
     last, due = hints[0].due_at, milliseconds_up(hints[0].due_at)
     earliest = due
     for merchant_id, job_id, due_at, priority in hints:
@@ -105,18 +104,18 @@ def _page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
             last, due = due_at, milliseconds_up(due_at)
             earliest = min(earliest, due)
         number = merchant_id.int  # to hash an id itself is slow
-        queue = queues.get(number)
-        if queue is None:
-            queue = queues[number] = (merchant_id.hex, [])
-        member = f"{queue[0]}{job_id.int.to_bytes(16).hex()}:{priority}"
+        entries = merchants.get(number)
+        if entries is None:
+            entries = merchants[number] = (merchant_id.hex, [], [])
+        merchant_hex, ready, later = entries
+        member = f"{merchant_hex}{job_id.int.to_bytes(16).hex()}:{priority}"
         if due > now_ms:
             later.append(f'{due}","{member}')
         else:
-            queue[1].append(f'{(100 - priority) * PRIORITY_STEP + due}","{member}')
-    page: list[int | str] = [earliest, _json(later)]
-    for merchant_hex, ready in queues.values():
-        if ready:
-            page += (merchant_hex, _json(ready))
+            ready.append(f'{(100 - priority) * PRIORITY_STEP + due}","{member}')
+    page: list[int | str] = [earliest]
+    for merchant_hex, ready, later in merchants.values():
+        page += (merchant_hex, _json(ready), _json(later))
     return page
 
 

@@ -3,22 +3,26 @@
 -- and until a filling brings what is missing, nothing comes in behind it. Else room that becomes free would be taken by what
 -- is due later, and what is missing would miss its time.
 -- ARGV: now_ms, most entries, linger_ms, where they come from ('announced', 'filling', 'beside'), when the earliest is due
---       in ms, the entries of the due set, then (merchant, the entries of its queue) pairs. Entries are JSON,
+--       in ms, then (merchant, the entries of its queue, its entries to come) three by three. Entries are JSON,
 --       ["score", "member", "score", "member", ...]: to decode them costs less than as many arguments, and numbers would
 --       have to be written out again.
 -- Answers: [1 if the caller must invoke an executor, how many of the hints were left out for want of room]
 local now, most, earliest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[5])
 local is_announced, is_filling = ARGV[4] == 'announced', ARGV[4] == 'filling'
-local head = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
-head = head and tonumber(head)
-local later, queues = cjson.decode(ARGV[6]), {}
-for i = 7, #ARGV, 2 do
-  queues[i - 6] = ARGV[i]
-  queues[i - 5] = cjson.decode(ARGV[i + 1])
+local head = next_due()
+local function decoded(place) -- of each merchant's three: {merchant, entries, merchant, entries, ...}
+  local queues = {}
+  for i = 6, #ARGV, 3 do
+    if ARGV[i + place] ~= '[]' then
+      queues[#queues + 1] = ARGV[i]
+      queues[#queues + 1] = cjson.decode(ARGV[i + place])
+    end
+  end
+  return queues
 end
 
 -- What is due. Only others that are due can keep it out.
-local ready, made_ready, has_newcomer, left_out, turned_away_from = make_ready_in_room(queues, most, is_filling)
+local ready, made_ready, has_newcomer, left_out, turned_away_from = make_ready_in_room(decoded(1), most, is_filling)
 if turned_away_from and not is_filling then remember(TURNED_AWAY_FROM, turned_away_from) end
 
 -- What is to come. A filling may bring the set to no more than its share, but nobody else's entries go out for that.
@@ -26,36 +30,40 @@ local left_out_from
 local function leave_out(count, due)
   left_out, left_out_from = left_out + count, math.min(left_out_from or due, due)
 end
-local frontier = math.huge
+local later, frontier = decoded(2), math.huge
 if is_announced and #later > 0 then
   for _, from in ipairs(redis.call('MGET', LEFT_OUT_FROM, FILLED_UNTIL)) do
     frontier = math.min(frontier, tonumber(from or frontier))
   end
 end
 if frontier < math.huge then
-  local sooner = {}
+  local queues = {}
   for i = 1, #later, 2 do
-    local due = tonumber(later[i])
-    if due < frontier then
-      sooner[#sooner + 1] = later[i]
-      sooner[#sooner + 1] = later[i + 1]
-    else
-      leave_out(1, due)
+    local entries, sooner = later[i + 1], {}
+    for j = 1, #entries, 2 do
+      local due = tonumber(entries[j])
+      if due < frontier then
+        sooner[#sooner + 1] = entries[j]
+        sooner[#sooner + 1] = entries[j + 1]
+      else
+        leave_out(1, due)
+      end
+    end
+    if #sooner > 0 then
+      queues[#queues + 1] = later[i]
+      queues[#queues + 1] = sooner
     end
   end
-  later = sooner
+  later = queues
 end
-local to_come = add(DUE, later)
-local size_of_due = redis.call('ZCARD', DUE)
-local size = ready + size_of_due
+local to_come, last = add_later(later)
+local size_of_later = tonumber(redis.call('GET', LATER_COUNT) or 0)
+local size = ready + size_of_later
 local surplus = math.min(size - most, made_ready + to_come)
 if is_filling then surplus = math.max(surplus, math.min(size - share_of(most), to_come)) end
-surplus = math.min(surplus, size_of_due)
+surplus = math.min(surplus, size_of_later)
 if surplus > 0 then
-  local first = tonumber(redis.call('ZRANGE', DUE, -surplus, -surplus, 'WITHSCORES')[2])
-  redis.call('ZREMRANGEBYRANK', DUE, -surplus, -1)
-  local last = 0
-  for i = 1, #later, 2 do last = math.max(last, later[i]) end
+  local first = cut_off(surplus)
   -- A filling comes by in the order of due times, and so by what goes out behind its own.
   if not is_filling or last >= first then leave_out(surplus, first) end
 end

@@ -10,10 +10,10 @@ redis.call('DEL', WAKING)
 local awake, ready = awake_at(now), tonumber(redis.call('GET', COUNT) or 0)
 local more = has_more()
 if awake > 0 then
-  if not more and ready + redis.call('ZCOUNT', DUE, '-inf', now) <= awake * per_executor then return 'enough' end
+  if not more and ready + fallen_due(now) <= awake * per_executor then return 'enough' end
 elseif ready == 0 and not more and redis.call('EXISTS', POPPED_UNTIL) == 0 and redis.call('EXISTS', EPOCH) == 1 then
-  local head = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
-  if not head or tonumber(head) > guarded_until(now, tonumber(ARGV[2])) then return 'idle' end
+  local head = next_due()
+  if not head or head > guarded_until(now, tonumber(ARGV[2])) then return 'idle' end
 end
 redis.call('ZADD', EXECUTORS, now + PRESENCE_MS, ARGV[3])
 return 'needed'

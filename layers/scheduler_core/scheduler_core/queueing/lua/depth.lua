@@ -3,4 +3,4 @@
 local now = tonumber(ARGV[1])
 local ready = tonumber(redis.call('GET', COUNT) or 0)
 redis.call('ZREMRANGEBYSCORE', EXECUTORS, '-inf', now - 60000)
-return {ready + redis.call('ZCOUNT', DUE, '-inf', now), ready + redis.call('ZCARD', DUE), awake_at(now)}
+return {ready + fallen_due(now), ready + tonumber(redis.call('GET', LATER_COUNT) or 0), awake_at(now)}

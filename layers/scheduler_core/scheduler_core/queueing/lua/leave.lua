@@ -7,12 +7,12 @@ local now = tonumber(ARGV[1])
 local others = awake_at(now, ARGV[3])
 local ready = tonumber(redis.call('GET', COUNT) or 0)
 if others > 0 then
-  local due = ready + redis.call('ZCOUNT', DUE, '-inf', now)
+  local due = ready + fallen_due(now)
   if has_more() or due > others * tonumber(ARGV[4]) then return 0 end
 else
-  local head = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
+  local head = next_due()
   if ready > 0 or redis.call('EXISTS', POPPED_UNTIL) == 1
-     or (head and tonumber(head) <= guarded_until(now, tonumber(ARGV[2]))) then
+     or (head and head <= guarded_until(now, tonumber(ARGV[2]))) then
     return 0
   end
 end

@@ -4,7 +4,7 @@
 -- Answers: [members, each on a line of its own, next look in ms from now or -1, how many entries are left in all, how many of
 --           them are not due yet, 1 if the set must be rebuilt, 1 if PostgreSQL has more, 1 if it has more beside the heavy
 --           merchants' backlogs, merchants whose terms are unknown]
-local MOVE_MOST = 4000
+local MOVE_MOST = 2000
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZADD', EXECUTORS, now + PRESENCE_MS, ARGV[4])
 redis.call('DEL', WAKING)
@@ -16,22 +16,22 @@ end
 local most_each, allowance = tonumber(ARGV[10 + done]), {}
 for i = 11 + done, #ARGV, 2 do allowance[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
--- Puts members into their merchants' queues, as far as there is room; `given` is {member, due_ms, member, due_ms, ...}.
+-- Puts {merchant, {member, due_ms, member, due_ms, ...}, ...} into the merchants' queues, as far as there is room.
 local function sort_out(given)
-  local queues, entries_of = {}, {}
+  local queues = {}
   for i = 1, #given, 2 do
-    local member = given[i]
-    local merchant = string.sub(member, 1, 32)
-    local entries = entries_of[merchant]
-    if not entries then
-      entries = {}
-      entries_of[merchant] = entries
-      queues[#queues + 1] = merchant
-      queues[#queues + 1] = entries
+    local members, entries, due, priority, score = given[i + 1], {}, nil, nil, nil
+    for j = 1, #members, 2 do
+      local its_due, its_priority = members[j + 1], string.sub(members[j], 66)
+      if its_due ~= due or its_priority ~= priority then -- to write a number out takes long
+        due, priority = its_due, its_priority
+        score = string.format('%.0f', (100 - priority) * PRIORITY_STEP + due)
+      end
+      entries[j] = score
+      entries[j + 1] = members[j]
     end
-    local last = #entries
-    entries[last + 1] = (100 - string.sub(member, 66)) * PRIORITY_STEP + given[i + 1]
-    entries[last + 2] = member
+    queues[i] = given[i]
+    queues[i + 1] = entries
   end
   local _, _, _, _, turned_away_from = make_ready_in_room(queues, tonumber(ARGV[8]), false)
   if turned_away_from then remember(TURNED_AWAY_FROM, turned_away_from) end
@@ -39,20 +39,33 @@ end
 
 -- Batches whose executor never said what it did with them.
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', POPPED_UNTIL, '-inf', now, 'LIMIT', 0, 4)) do
-  local returned = {}
+  local returned, members_of = {}, {}
   for member in string.gmatch(redis.call('HGET', POPPED, token) or '', '[^\n]+') do
-    returned[#returned + 1] = member
-    returned[#returned + 1] = now
+    local merchant = string.sub(member, 1, 32)
+    local members = members_of[merchant]
+    if not members then
+      members = {}
+      members_of[merchant] = members
+      returned[#returned + 1] = merchant
+      returned[#returned + 1] = members
+    end
+    members[#members + 1] = member
+    members[#members + 1] = now
   end
   sort_out(returned)
   redis.call('HDEL', POPPED, token)
   redis.call('ZREM', POPPED_UNTIL, token)
 end
 
--- What has fallen due moves to its merchant's queue.
-local fallen = redis.call('ZRANGEBYSCORE', DUE, '-inf', now + lead, 'WITHSCORES', 'LIMIT', 0, MOVE_MOST)
-sort_out(fallen)
-if #fallen > 0 then redis.call('ZREMRANGEBYRANK', DUE, 0, #fallen / 2 - 1) end
+-- What has fallen due moves to its merchant's queue: a share of each merchant's, and what is left of MOVE_MOST to those
+-- who have more. So one who has much due at one time holds nobody up.
+local budget = MOVE_MOST
+local movers = redis.call('ZRANGEBYSCORE', HEADS, '-inf', now + lead, 'LIMIT', 0, MERCHANTS_AT_ONCE)
+while #movers > 0 and budget > 0 do
+  local fallen, moved, greedy = take_fallen(movers, now + lead, math.max(1, math.floor(budget / #movers)))
+  if moved > 0 then sort_out(fallen) end
+  movers, budget = greedy, budget - moved
+end
 
 -- Round the merchants by weight (stride scheduling: the lowest pass is served next, and its pass grows by what it got).
 local lines, taken, unknown, soonest = {}, 0, {}, -1
@@ -128,10 +141,10 @@ if taken > 0 then
   redis.call('ZADD', POPPED_UNTIL, now + tonumber(ARGV[6]), ARGV[5])
 end
 
-local to_come = redis.call('ZCARD', DUE)
+local to_come = tonumber(redis.call('GET', LATER_COUNT) or 0)
 local left = tonumber(redis.call('GET', COUNT) or 0) + to_come
-local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
-if next_due then look_again_in(math.max(0, tonumber(next_due) - lead - now)) end
+local head = next_due()
+if head then look_again_in(math.max(0, head - lead - now)) end
 local next_return = redis.call('ZRANGE', POPPED_UNTIL, 0, 0, 'WITHSCORES')[2]
 if next_return and taken == 0 then look_again_in(math.max(0, tonumber(next_return) - now)) end
 return {
