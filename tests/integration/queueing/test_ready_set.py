@@ -300,6 +300,17 @@ def test_what_falls_due_leaves_room_for_others_too(redis_url: str, at_once: bool
         assert NOW <= left_out_from.due_at <= NOW + seconds(2)
 
 
+def test_the_next_look_is_when_something_is_due_next(queue: ReadySet) -> None:
+    merchant, [first, second, moved] = a_merchant(queue), [new_id() for _ in range(3)]
+    queue.announce(NOW, hints(merchant, [first], due_at=NOW + seconds(1)))
+    queue.announce(NOW, hints(merchant, [second], due_at=NOW + seconds(5)))
+    popped = pop(queue, at=1)
+    assert (jobs_of(popped), popped.look_again_seconds) == ([first], 4.0)
+    queue.announce(NOW, hints(merchant, [moved], due_at=NOW + seconds(6)))
+    queue.announce(NOW, hints(merchant, [second, moved], due_at=NOW + seconds(9)))  # its due time was changed
+    assert pop(queue, at=5, token="b", done=["t"]).look_again_seconds == 4.0
+
+
 def test_who_has_much_due_at_one_time_holds_nobody_up(queue: ReadySet) -> None:
     """As at midnight: the first who made a template of its own for then has no more of a pop than the last."""
     large, small = a_merchant(queue), [a_merchant(queue) for _ in range(20)]
