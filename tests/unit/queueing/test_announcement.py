@@ -1,4 +1,4 @@
-"""What is said of hints: each once, in its merchant's queue if it is due and in the due set if it is not."""
+"""What is said of hints: each once and under its merchant, in the queue if it is due, else with what is to come."""
 
 import json
 from collections.abc import Sequence
@@ -33,16 +33,18 @@ def member(hint: Hint) -> str:
 
 
 def check(page: Sequence[int | str], hints: Sequence[Hint]) -> None:
-    earliest, later, *queues = page
+    earliest, *said = page
     assert earliest == min(milliseconds_up(hint.due_at) for hint in hints)
-    to_come = [hint for hint in hints if milliseconds_up(hint.due_at) > milliseconds(NOW)]
-    assert pairs(later) == [(milliseconds_up(hint.due_at), member(hint)) for hint in to_come]
-    expected: dict[str, list[tuple[int, str]]] = {}
+    expected: dict[str, tuple[list[tuple[int, str]], list[tuple[int, str]]]] = {}
     for hint in hints:
-        if hint not in to_come:
-            score = (100 - hint.priority) * PRIORITY_STEP + milliseconds_up(hint.due_at)
-            expected.setdefault(hint.merchant_id.hex, []).append((score, member(hint)))
-    assert dict(zip(map(str, queues[::2]), map(pairs, queues[1::2]), strict=True)) == expected
+        due = milliseconds_up(hint.due_at)
+        ready, later = expected.setdefault(hint.merchant_id.hex, ([], []))
+        if due > milliseconds(NOW):
+            later.append((due, member(hint)))
+        else:
+            ready.append(((100 - hint.priority) * PRIORITY_STEP + due, member(hint)))
+    queues, to_come = map(pairs, said[1::3]), map(pairs, said[2::3])
+    assert dict(zip(map(str, said[::3]), zip(queues, to_come, strict=True), strict=True)) == expected
 
 
 @given(HINTS)
