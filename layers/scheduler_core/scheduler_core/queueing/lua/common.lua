@@ -13,6 +13,7 @@ local LEFT_OUT_FROM, TURNED_AWAY_FROM = base .. ':left_out_from', base .. ':turn
 local WORDS = 4000
 local JUST_CAME_MS = 250
 local MERCHANTS_AT_ONCE = 500
+local A_FEW = 3
 
 -- Adds {score, member, score, member, ...} to a sorted set, in calls with no more words than Lua's stack has room for.
 -- Answers how many of them are new.
@@ -73,15 +74,23 @@ local function take_fallen(merchants, until_ms, each)
   local fallen, total, greedy, heads, emptied = {}, 0, {}, {}, {}
   for _, merchant in ipairs(merchants) do
     local key = LATER .. merchant
-    local members = redis.call('ZRANGEBYSCORE', key, '-inf', until_ms, 'WITHSCORES', 'LIMIT', 0, each)
-    local count = #members / 2
+    -- Mostly a few have fallen due, and one look shows them and the next.
+    local members, head, count = redis.call('ZRANGE', key, 0, A_FEW, 'WITHSCORES'), nil, 0
+    while count < each and members[2 * count + 2] and tonumber(members[2 * count + 2]) <= until_ms do count = count + 1 end
+    if count <= A_FEW then
+      head = members[2 * count + 2]
+      for i = #members, 2 * count + 1, -1 do members[i] = nil end
+    else
+      members = redis.call('ZRANGEBYSCORE', key, '-inf', until_ms, 'WITHSCORES', 'LIMIT', 0, each)
+      count = #members / 2
+      head = redis.call('ZRANGE', key, count, count, 'WITHSCORES')[2]
+    end
     if count > 0 then
       redis.call('ZREMRANGEBYRANK', key, 0, count - 1)
       total = total + count
       fallen[#fallen + 1] = merchant
       fallen[#fallen + 1] = members
     end
-    local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
     if head then
       heads[#heads + 1] = head
       heads[#heads + 1] = merchant

@@ -72,7 +72,7 @@ local lines, taken, unknown, soonest = {}, 0, {}, -1
 local function look_again_in(ms) if soonest < 0 or ms < soonest then soonest = ms end end
 local queued = redis.call('ZCARD', RING)
 local quantum = math.max(1, math.ceil(most / math.max(1, queued)))
-local skipped = 0
+local skipped, gone, vtime = 0, 0, nil
 while taken < most do
   local entry = redis.call('ZRANGE', RING, skipped, skipped, 'WITHSCORES')
   local merchant = entry[1]
@@ -87,7 +87,7 @@ while taken < most do
     unknown[#unknown + 1] = merchant
     wanted = 0
   elseif terms[4] == '0' then
-    redis.call('DECRBY', COUNT, redis.call('ZCARD', READY .. merchant))
+    gone = gone + redis.call('ZCARD', READY .. merchant)
     redis.call('DEL', READY .. merchant)
     redis.call('ZREM', RING, merchant)
     wanted = -1
@@ -116,8 +116,7 @@ while taken < most do
       taken = taken + got
     end
     allowance[merchant] = allowed - got
-    redis.call('DECRBY', COUNT, got)
-    redis.call('SET', VTIME, entry[2])
+    gone, vtime = gone + got, entry[2]
     if got < wanted or redis.call('EXISTS', READY .. merchant) == 0 then
       redis.call('ZREM', RING, merchant)
     else
@@ -135,6 +134,8 @@ while taken < most do
     if interval then redis.call('SET', RATE .. merchant, arrival + got * interval, 'PX', 60000) end
   end
 end
+if gone > 0 then redis.call('DECRBY', COUNT, gone) end
+if vtime then redis.call('SET', VTIME, vtime) end
 lines = table.concat(lines, '\n')
 if taken > 0 then
   redis.call('HSET', POPPED, ARGV[5], lines)
