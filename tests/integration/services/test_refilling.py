@@ -9,9 +9,9 @@ import pytest
 from redis import Redis
 
 from executor.executor import RefillMarks
-from scheduler_core.domain.jobs import MerchantLimits
+from scheduler_core.domain.jobs import MerchantLimits, Place
 from scheduler_core.kept_secrets import GivenSecret
-from scheduler_core.queueing.ready_set import Popped, ReadySet
+from scheduler_core.queueing.ready_set import Popped, Progress, ReadySet
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.settings import QueueSettings
 from scheduler_core.storage import claims
@@ -201,6 +201,16 @@ def test_what_is_announced_on_and_on_takes_nobodys_room_who_is_due_before(
 
         popped_at = popped_by_second(database, queue, small, 120, go_on=go_on)
     assert popped_at == {moment: sorted(jobs) for moment, jobs in due.items() if moment in popped_at}
+
+
+def test_who_finds_nothing_missing_beside_leaves_the_place_as_it_is(database: Database, queue: ReadySet) -> None:
+    """Another executor was quicker; how far the set is filled is still what decides which announcements come in."""
+    filled = Progress(cursor=Place(NOW + seconds(20), new_id()), heavy=(new_id(),))
+    queue.mark_filled(NOW, filled)
+    assert refiller(database, queue).beside(NOW).announced == 0
+    queue.announce(NOW, hints(new_id(), [new_id()], due_at=NOW + seconds(30)))
+    assert queue.depth(NOW).size == 0
+    assert queue.resume()._replace(left_out_from=None) == filled
 
 
 def test_what_was_never_announced_finds_its_way_into_a_full_set(

@@ -121,8 +121,11 @@ class Refiller:
     def _copy_beside(self, now: datetime) -> Refill:
         before = self._queue.resume()
         start = _earlier(before.light, before.left_out_from)
-        if before.cursor is None or start is None:  # then nobody is heavy, or nothing is missing
+        if before.cursor is None:  # then nobody is heavy
             return self._copy(now, before, start) if start else Refill()
+        if start is None:  # somebody else has seen to it
+            self._queue.mark_filled(now, before)
+            return Refill(complete=False)
         beside = self._light(now, start, before.heavy)
         self._queue.mark_filled(now, before._replace(light=beside.place))
         return Refill(announced=beside.announced, complete=False, must_invoke=beside.must_invoke)
