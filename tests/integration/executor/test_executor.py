@@ -148,12 +148,12 @@ def test_more_jobs_than_the_ready_set_holds_are_on_time_whichever_were_announced
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("READY_SET_MAX", "1000")
-    first, before = utc_now() + seconds(2), scene.queue
+    first, before = utc_now() + seconds(3), scene.queue
     ids: dict[str, datetime] = {}
     with ReadySet.connect(QueueSettings(redis_url=scene.redis_url, ready_set_max=1_000)) as scene.queue:
-        for step in reversed(range(10)):
-            due = first + seconds(step * 0.3)
-            ids |= {str(job): due for job in scene.jobs(count=250, due=due)}
+        for step in reversed(range(50)):
+            due = first + seconds(step * 0.06)
+            ids |= {str(job): due for job in scene.jobs(count=50, due=due)}
     scene.queue = before
     scene.invoke()
     arrived = scene.receiver.deliveries()
