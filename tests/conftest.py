@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -174,3 +175,7 @@ def _migrate(url: str) -> None:
                 connection.execute(file.read_bytes())
         return
     apply_migrations(url, MIGRATIONS)
+    from tests.builders import NOW
+
+    with psycopg.connect(url) as connection:  # the migrations know the weeks around today, the tests live around NOW
+        connection.execute("SELECT add_partitions(%s, %s)", (NOW - timedelta(weeks=1), NOW + timedelta(weeks=4)))
