@@ -40,7 +40,14 @@ PRIORITY_STEP = 1 << 42
 _JOB_HEX = slice(32, 64)
 _UNABLE = ("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN")
 _NEWCOMER = b"newcomer"
-_SCRIPTS = ("announce", "pop", "arrive", "leave", "depth")
+_SCRIPTS = {
+    "announce": ("common", "later", "ready"),
+    "pop": ("common", "later", "ready"),
+    "arrive": ("common", "later"),
+    "leave": ("common", "later"),
+    "depth": ("common", "later"),
+}
+"""Each with the parts that are put before it."""
 _LINGER_MS = LINGER // timedelta(milliseconds=1)
 
 
@@ -588,7 +595,7 @@ def _place(value: bytes | None) -> Place | None:
 
 def _script(name: str) -> str:
     folder = files(__package__).joinpath("lua")
-    parts = [folder.joinpath(f"{each}.lua").read_text(encoding="utf-8") for each in ("common", name)]
+    parts = [folder.joinpath(f"{each}.lua").read_text(encoding="utf-8") for each in (*_SCRIPTS[name], name)]
     values = f"{PRIORITY_STEP}, {round(PRESENCE_SECONDS * 1_000)}, {ROOM_SHARE}"
     constants = f"local PRIORITY_STEP, PRESENCE_MS, ROOM_SHARE = {values}\n"
     return "".join([constants, *parts])

@@ -1,0 +1,112 @@
+-- What is to come: a set for each merchant by due time, so that what falls due of one is not behind all that falls due with
+-- it of another. HEADS and TAILS know the merchants by when their first and their last is due: no later than the first, no
+-- sooner than the last.
+local LATER, HEADS, TAILS, LATER_COUNT = base .. ':later:', base .. ':heads', base .. ':tails', base .. ':later_count'
+local MERCHANTS_AT_ONCE = 500
+local A_FEW = 3
+
+-- They have nothing to come any more.
+local function forget(merchants)
+  redis.call('ZREM', HEADS, unpack(merchants))
+  redis.call('ZREM', TAILS, unpack(merchants))
+end
+
+-- Puts {merchant, entries, merchant, entries, ...} there. Answers how many of them are new, and when the last is due.
+local function add_later(queues)
+  local heads, tails, total, last_of_all = {}, {}, 0, 0
+  for i = 1, #queues, 2 do
+    local entries, first, last = queues[i + 1], math.huge, 0
+    for j = 1, #entries, 2 do
+      local due = tonumber(entries[j])
+      if due < first then first = due end
+      if due > last then last = due end
+    end
+    total = total + add(LATER .. queues[i], entries)
+    heads[i], heads[i + 1] = first, queues[i]
+    tails[i], tails[i + 1] = last, queues[i]
+    last_of_all = math.max(last_of_all, last)
+  end
+  if #queues > 0 then
+    redis.call('ZADD', HEADS, 'LT', unpack(heads))
+    redis.call('ZADD', TAILS, 'GT', unpack(tails))
+    redis.call('INCRBY', LATER_COUNT, total)
+  end
+  return total, last_of_all
+end
+
+-- Takes what is due until `until_ms` of these merchants out of it, but of none more than `each`. Answers {merchant,
+-- {member, due_ms, member, due_ms, ...}, ...}, how many that are in all, and of which merchants it was as many as might be.
+local function take_fallen(merchants, until_ms, each)
+  local fallen, total, greedy, heads, emptied = {}, 0, {}, {}, {}
+  for _, merchant in ipairs(merchants) do
+    local key = LATER .. merchant
+    -- Mostly a few have fallen due, and one look shows them and the next.
+    local members, head, count = redis.call('ZRANGE', key, 0, A_FEW, 'WITHSCORES'), nil, 0
+    while count < each and members[2 * count + 2] and tonumber(members[2 * count + 2]) <= until_ms do count = count + 1 end
+    if count <= A_FEW then
+      head = members[2 * count + 2]
+      for i = #members, 2 * count + 1, -1 do members[i] = nil end
+    else
+      members = redis.call('ZRANGEBYSCORE', key, '-inf', until_ms, 'WITHSCORES', 'LIMIT', 0, each)
+      count = #members / 2
+      head = redis.call('ZRANGE', key, count, count, 'WITHSCORES')[2]
+    end
+    if count > 0 then
+      redis.call('ZREMRANGEBYRANK', key, 0, count - 1)
+      total = total + count
+      fallen[#fallen + 1] = merchant
+      fallen[#fallen + 1] = members
+    end
+    if head then
+      heads[#heads + 1] = head
+      heads[#heads + 1] = merchant
+      if count == each then greedy[#greedy + 1] = merchant end
+    else
+      emptied[#emptied + 1] = merchant
+    end
+  end
+  if #heads > 0 then redis.call('ZADD', HEADS, unpack(heads)) end
+  if #emptied > 0 then forget(emptied) end
+  if total > 0 then redis.call('DECRBY', LATER_COUNT, total) end
+  return fallen, total, greedy
+end
+
+-- Takes the `count` that are due last of all that is to come out of it; answers when the first of them is due.
+local function cut_off(count)
+  local left, from = count, math.huge
+  while left > 0 do
+    local two = redis.call('ZRANGE', TAILS, -2, -1, 'WITHSCORES')
+    local merchant, others_last = two[#two - 1], #two == 4 and two[2] or '-inf'
+    if not merchant then break end
+    local key = LATER .. merchant
+    local most = math.min(left, redis.call('ZCOUNT', key, others_last, '+inf')) -- none: its last is sooner than TAILS says
+    if most > 0 then
+      from = math.min(from, tonumber(redis.call('ZRANGE', key, -most, -most, 'WITHSCORES')[2]))
+      redis.call('ZREMRANGEBYRANK', key, -most, -1)
+      left = left - most
+    end
+    local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
+    if last then
+      redis.call('ZADD', TAILS, last, merchant)
+    else
+      forget({merchant})
+    end
+  end
+  redis.call('DECRBY', LATER_COUNT, count - left)
+  return from
+end
+
+-- When the first of what is to come is due, or a little before; nil: nothing is to come.
+local function next_due()
+  local head = redis.call('ZRANGE', HEADS, 0, 0, 'WITHSCORES')[2]
+  return head and tonumber(head)
+end
+
+-- How much of what was to come is due by now.
+local function fallen_due(now)
+  local count = 0
+  for _, merchant in ipairs(redis.call('ZRANGEBYSCORE', HEADS, '-inf', now, 'LIMIT', 0, MERCHANTS_AT_ONCE)) do
+    count = count + redis.call('ZCOUNT', LATER .. merchant, '-inf', now)
+  end
+  return count
+end
