@@ -118,6 +118,7 @@ class Executor:
         self._light_filled_at = 0.0
         self._clock = clock
         self._refilling: threading.Thread | None = None
+        self._broken_off = False
         self._done: list[str] = []
         self._worked_at = monotonic()
         self._sees_more = False
@@ -199,9 +200,9 @@ class Executor:
             self._queue.set_terms(self._book.look_up(now, popped.unknown_merchants))
             # Claimed by themselves and before the others' batch: they have been passed over once.
             self._take(self._pop(self._clock(), beside=popped.hints), report)
-        if popped.must_rebuild:
+        if popped.must_rebuild or self._broken_off:
             self._end_refilling()
-            self._refiller.from_the_start(now)
+            self._broken_off = self._refiller.from_the_start(now).busy and self._broken_off
         elif self._refill_marks.wants_further(popped):
             self._start_refilling(self._refiller.further, now)
         elif self._refill_marks.wants_light(popped) and monotonic() - self._light_filled_at >= LIGHT_SECONDS:
@@ -250,6 +251,7 @@ class Executor:
         try:
             fill(now)
         except (QueueUnavailableError, DatabaseUnavailableError) as error:
+            self._broken_off = True  # what was missing in the set is not known in it any more
             logger.warning("the ready set is filled later", extra={"cause": str(error)})
 
     def _end_refilling(self) -> None:

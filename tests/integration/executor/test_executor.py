@@ -1,10 +1,14 @@
 """What one invocation of the executor does with what is due."""
 
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial, partialmethod
 from io import StringIO
 from logging import StreamHandler
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -16,6 +20,7 @@ from dev.redis import RedisServer
 from executor import handler
 from executor.merchant_book import MerchantBook
 from scheduler_core.clock import utc_now
+from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
@@ -159,6 +164,28 @@ def test_more_jobs_than_the_ready_set_holds_are_on_time_whichever_were_announced
     arrived = scene.receiver.deliveries()
     assert Counter(request.webhook_id for request in arrived) == Counter([*ids])
     assert max(request.at - ids[request.webhook_id] for request in arrived) < seconds(1)
+
+
+def test_a_filling_that_redis_breaks_off_is_made_up_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had taken over is known nowhere else by then, and nothing more can be said in Redis."""
+    monkeypatch.setenv("READY_SET_MAX", "1000")
+    due, before = utc_now() + seconds(1), scene.queue
+    with ReadySet.connect(QueueSettings(redis_url=scene.redis_url, ready_set_max=1_000)) as scene.queue:
+        ids = scene.jobs(count=1_500, due=due)
+    scene.queue = before
+    broken_off: list[str] = []
+
+    def broken(call: Callable[..., Any], queue: ReadySet, *args: Any, **options: Any) -> Any:
+        if threading.current_thread().name == "refiller" and len(broken_off) < 2:
+            broken_off.append(call.__name__)
+            raise QueueUnavailableError("broken off")
+        return call(queue, *args, **options)
+
+    for name in ("fill", "leave_duty"):
+        monkeypatch.setattr(ReadySet, name, partialmethod(partial(broken, getattr(ReadySet, name))))
+    scene.invoke()
+    assert broken_off == ["fill", "leave_duty"]
+    assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
 
 
 def test_a_cancelled_delivery_is_cut_off(scene: Scene) -> None:

@@ -16,7 +16,7 @@ from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds
 from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
 from scheduler_core.kept_secrets import GivenSecret
-from scheduler_core.queueing.ready_set import PRIORITY_STEP, ROOM_SHARE, Popped, Progress, ReadySet
+from scheduler_core.queueing.ready_set import BASE_KEY, PRIORITY_STEP, ROOM_SHARE, Popped, Progress, ReadySet
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, hints, new_id, seconds
 
@@ -549,10 +549,24 @@ def test_a_duty_is_held_by_one(queue: ReadySet) -> None:
     assert queue.take_duty("watch", "a", seconds=10)
     assert queue.take_duty("watch", "a", seconds=10)
     assert not queue.take_duty("watch", "b", seconds=10)
-    queue.leave_duty("watch", "b")
+    assert not queue.keep_duty("watch", "b", seconds=10)
+    assert not queue.leave_duty("watch", "b")
     assert queue.on_duty("watch")
-    queue.leave_duty("watch", "a")
+    assert queue.leave_duty("watch", "a")
     assert queue.take_duty("watch", "b", seconds=10)
+
+
+def test_a_duty_that_is_kept_lasts_longer_and_one_that_was_lost_does_not_come_back(
+    queue: ReadySet, redis_url: str
+) -> None:
+    assert queue.take_duty("watch", "a", seconds=1)
+    assert queue.keep_duty("watch", "a", seconds=60)
+    with Redis.from_url(redis_url) as client:
+        assert 50_000 < client.pttl(f"{BASE_KEY}:duty:watch") <= 60_000
+        client.flushall()
+    assert not queue.keep_duty("watch", "a", seconds=60)
+    assert not queue.on_duty("watch")
+    assert not queue.leave_duty("watch", "a")
 
 
 def test_a_redis_that_is_away_is_one_kind_of_error() -> None:

@@ -1,17 +1,21 @@
 """Filling the ready set from PostgreSQL."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from redis import Redis
 
 from executor.executor import RefillMarks
-from scheduler_core.domain.jobs import MerchantLimits, Place
+from scheduler_core.domain.errors import DatabaseUnavailableError
+from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
 from scheduler_core.kept_secrets import GivenSecret
 from scheduler_core.queueing.ready_set import Popped, Progress, ReadySet
+from scheduler_core.services import refilling
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.settings import QueueSettings
 from scheduler_core.storage import claims
@@ -250,3 +254,72 @@ def test_a_large_backlog_does_not_keep_others_out(database: Database, database_u
 def test_one_fills_at_a_time(database: Database, database_url: str, queue: ReadySet) -> None:
     assert queue.take_duty("refill", "somebody else", seconds=5)
     assert refiller(database, queue).from_the_start(NOW).busy
+
+
+def emptied_after(monkeypatch: pytest.MonkeyPatch, redis_url: str, pages: int) -> None:
+    """Redis loses everything while the page after so many is read."""
+    read, done = claims.due_page_across_merchants, 0
+
+    def reads(*args: Any, **options: Any) -> list[Hint]:
+        nonlocal done
+        if done == pages:
+            with Redis.from_url(redis_url) as client:
+                client.flushall()
+        done += 1
+        return read(*args, **options)
+
+    monkeypatch.setattr(claims, "due_page_across_merchants", reads)
+
+
+def test_i1_a_set_that_is_emptied_while_it_is_filled_is_filled_once_more(
+    database: Database, database_url: str, queue: ReadySet, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_jobs(database_url, store_merchant(database_url), 200, next_run_at=NOW + seconds(50))
+    emptied_after(monkeypatch, redis_url, 3)
+    refill = refiller(database, queue, room=300).from_the_start(NOW)
+    assert (refill.announced, refill.complete, refill.lost) == (200, True, False)
+    assert queue.depth(NOW).size == 200
+    assert not queue.pop(NOW, executor="one", token="t", most=0).must_rebuild
+
+
+def test_i1_a_set_that_is_emptied_while_it_is_filled_further_is_to_be_filled_anew(
+    database: Database, database_url: str, queue: ReadySet, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_jobs(database_url, store_merchant(database_url), 250, next_run_at=NOW)
+    assert not refiller(database, queue, room=100).from_the_start(NOW).complete
+    emptied_after(monkeypatch, redis_url, 2)
+    assert refiller(database, queue, room=200).further(NOW).lost
+    assert queue.pop(NOW, executor="one", token="t", most=0).must_rebuild
+
+
+def test_a_set_whose_filling_was_broken_off_is_to_be_filled_anew(
+    database: Database, database_url: str, queue: ReadySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was left out is forgotten by then, and how far it was filled."""
+    store_jobs(database_url, store_merchant(database_url), 250, next_run_at=NOW)
+    assert not refiller(database, queue, room=100).from_the_start(NOW).complete
+
+    def away(*_: Any, **__: Any) -> list[Hint]:
+        raise DatabaseUnavailableError("away")
+
+    monkeypatch.setattr(claims, "due_page_across_merchants", away)
+    with pytest.raises(DatabaseUnavailableError):
+        refiller(database, queue).further(NOW)
+    assert queue.pop(NOW, executor="one", token="t", most=0).must_rebuild
+    assert not queue.on_duty("refill")
+
+
+def test_a_filling_that_takes_long_stays_the_only_one(
+    database: Database, database_url: str, queue: ReadySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_jobs(database_url, store_merchant(database_url), 100, next_run_at=NOW)
+    monkeypatch.setattr(refilling, "DUTY_SECONDS", 0.5)
+    read = claims.due_page_across_merchants
+
+    def slowly(*args: Any, **options: Any) -> list[Hint]:
+        time.sleep(0.2)
+        return read(*args, **options)
+
+    monkeypatch.setattr(claims, "due_page_across_merchants", slowly)
+    refill = refiller(database, queue, room=500).from_the_start(NOW)
+    assert (refill.announced, refill.complete, refill.lost) == (100, True, False)

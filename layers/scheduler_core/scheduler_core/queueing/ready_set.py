@@ -477,12 +477,19 @@ class ReadySet:
                 return True
         return False
 
-    def leave_duty(self, duty: str, holder: str) -> None:
-        """Stop being on `duty`."""
+    def keep_duty(self, duty: str, holder: str, *, seconds: float) -> bool:
+        """Stay on `duty` for `seconds`; False: `holder` is not on it any more, and does not get it back by this."""
         key = f"{self._base}:duty:{duty}"
         with self._translated():
-            if self._redis.get(key) == holder.encode():
-                self._redis.delete(key)
+            kept = self._redis.get(key) == holder.encode()
+            return kept and bool(self._redis.pexpire(key, round(seconds * 1_000)))
+
+    def leave_duty(self, duty: str, holder: str) -> bool:
+        """Stop being on `duty`; False: `holder` was not on it any more, for its time was out or Redis was emptied."""
+        key = f"{self._base}:duty:{duty}"
+        with self._translated():
+            kept = self._redis.get(key) == holder.encode()
+            return kept and bool(self._redis.delete(key))
 
     def on_duty(self, duty: str) -> bool:
         """Whether anyone is on `duty`."""

@@ -6,13 +6,14 @@ there and passes the heavy merchants over: however long their backlog takes, the
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from operator import attrgetter
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from scheduler_core.clock import monotonic
 from scheduler_core.domain.jobs import Hint, Place
 from scheduler_core.queueing.ready_set import Progress, ReadySet
 from scheduler_core.storage import claims
@@ -44,6 +45,8 @@ class Refill:
     """True: somebody else is at it; nothing was done."""
     must_invoke: bool = False
     """True: something is due soon and no executor is awake."""
+    lost: bool = False
+    """True: Redis was emptied meanwhile, or somebody else took over; whoever pops next fills the set anew."""
 
 
 class Refiller:
@@ -55,6 +58,7 @@ class Refiller:
         self._horizon = horizon
         self._room = room
         self._holder = holder
+        self._kept_at = 0.0
 
     def from_the_start(self, now: datetime, invoke: Callable[[], object] | None = None) -> Refill:
         """Everything inside the horizon, as far as there is room: heals whatever was lost.
@@ -62,7 +66,10 @@ class Refiller:
         `invoke` is called as soon as something is announced for which no executor is awake, so that one starts while
         the rest is being copied.
         """
-        return self._on_duty(lambda: self._copy(now, Progress(), _BEGINNING, invoke))
+        copy = partial(self._copy, now, Progress(), _BEGINNING, invoke)
+        refill = self._on_duty(copy)
+        # Executors that are awake would see that as well; but for what is due until the next tick there may be none.
+        return self._on_duty(copy) if refill.lost else refill
 
     def further(self, now: datetime) -> Refill:
         """From where the last filling had to stop, or from what was left out since, if that is due earlier."""
@@ -75,10 +82,20 @@ class Refiller:
     def _on_duty(self, copy: Callable[[], Refill]) -> Refill:
         if not self._queue.take_duty("refill", self._holder, seconds=DUTY_SECONDS):
             return Refill(busy=True)
+        self._kept_at, refill, kept = monotonic(), None, False
         try:
-            return copy()
+            refill = copy()
         finally:
-            self._queue.leave_duty("refill", self._holder)
+            kept = self._queue.leave_duty("refill", self._holder)
+            if refill is None or not kept:  # then nobody knows what is missing in it
+                self._queue.mark_incomplete()
+        return refill if kept else replace(refill, lost=True)
+
+    def _keep_duty(self) -> None:
+        """Called for each page: so a filling may take as long as it must, and one that has died holds up nobody."""
+        if monotonic() - self._kept_at > DUTY_SECONDS / 5:
+            self._queue.keep_duty("refill", self._holder, seconds=DUTY_SECONDS)
+            self._kept_at = monotonic()
 
     def _copy(
         self, now: datetime, before: Progress, start: Place, invoke: Callable[[], object] | None = None
@@ -156,6 +173,7 @@ class Refiller:
         return _Beside(turned_out_at or place, announced, must_invoke)
 
     def _page(self, place: Place, until: datetime, most: int, skipped: Sequence[UUID] = ()) -> list[Hint]:
+        self._keep_duty()
         with self._database.transaction() as connection:
             return claims.due_page_across_merchants(connection, after=place, until=until, most=most, skipped=skipped)
 
