@@ -26,9 +26,9 @@ _PATIENCE_SECONDS: Final = 120.0
 _LEAD_SECONDS: Final = 3.0
 
 
-def deployed(site: Site, *, executors: int = 1, noop: bool = False) -> Deployment:
+def deployed(site: Site, *, executors: int = 1, noop: bool = False, ticking: bool = False) -> Deployment:
     """As in production, but that the watcher looks every second instead of every five: a run waits for its end."""
-    return Deployment(site.stores, executors=executors, noop=noop, settings={"WATCH_SECONDS": "1"})
+    return Deployment(site.stores, executors=executors, noop=noop, ticking=ticking, settings={"WATCH_SECONDS": "1"})
 
 
 class Ours:

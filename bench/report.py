@@ -45,6 +45,7 @@ def text(results: Results, pictures: Sequence[str] = ()) -> str:
         "limits": _limits(results),
         "scale": _scale(results),
         "fairness": _fairness(results),
+        "neighbours": _neighbours(results),
         "idle": _idle(results),
         "memory": _memory(results),
         "better": _better(results),
@@ -209,6 +210,19 @@ def _fairness(results: Results) -> str:
         ["the twenty's lateness p99, ms", _ms(results.figure("fairness", "ours", "p99_ms"))],
     ]
     return table(("", ""), rows)
+
+
+def _neighbours(results: Results) -> str:
+    """A row for each load; another one for the jobs that are the load, where they are judged too."""
+    rows = []
+    for name in results.contenders("neighbours"):
+        measured = results.of("neighbours", name)
+        jobs = f"{name}: {measured[0].jobs:,}" if measured[0].jobs else name
+        for prefix, whose in (("", jobs), ("own_", f"the lateness of these {measured[0].jobs:,} themselves")):
+            figures = [results.figure("neighbours", name, f"{prefix}{which}_ms") for which in ("p50", "p99", "max")]
+            if figures[0] is not None:
+                rows.append([whose, *(_ms(value) for value in figures), str(len(measured))])
+    return table(("beside", "p50 ms", "p99 ms", "max ms", "rounds"), rows)
 
 
 def _idle(results: Results) -> str:

@@ -38,6 +38,12 @@ def make_merchants(url: str, count: int) -> list[UUID]:
     return [row[0] for row in rows[:count]]
 
 
+def limit(url: str, merchant: UUID, per_second: int | None) -> None:
+    """How many deliveries a second it may have; None: as many as there are."""
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE merchants SET rate_limit_per_second = %s WHERE id = %s", (per_second, merchant))
+
+
 def clear(url: str) -> None:
     """No jobs, no history; merchants and keys stay."""
     with psycopg.connect(url) as connection:

@@ -4,11 +4,11 @@ Contenders take turns in each round, so that the machine's drift hits all alike.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from bench import fairness, idle, machine, scale, yardsticks
+from bench import fairness, idle, machine, neighbours, scale, yardsticks
 from bench.contenders import Contender, LostJobsError, Measurement
 from bench.ours import Ours
 from bench.peers import installing
@@ -17,7 +17,7 @@ from bench.results import Results
 from bench.site import Site
 from scheduler_core.clock import utc_now
 
-WORKLOADS: Final = ("drain", "deliver", "precision", "enqueue", "scale", "fairness", "idle")
+WORKLOADS: Final = ("drain", "deliver", "precision", "enqueue", "scale", "fairness", "neighbours", "idle")
 WITH_PEERS: Final = ("drain", "deliver", "precision", "enqueue")
 _PEERS_FASTEST_PACE: Final = 500.0
 _SLOW_PER_SECOND: Final = 5_000.0
@@ -39,6 +39,7 @@ class Scope:
     """Jobs per second, and how many of them. The last is beyond most peers: only we run it."""
     pending: Sequence[int] = (100_000, 1_000_000, 5_000_000)
     fairness_jobs: int = 100_000
+    loads: neighbours.Loads = field(default_factory=neighbours.Loads)
     idle_seconds: int = 120
 
 
@@ -94,7 +95,7 @@ class Suite:
             try:
                 figures = step.run()
             except (PeerFailedError, LostJobsError) as error:
-                if step.contender == self._ours.name:
+                if step.contender not in {peer.name for peer in self._peers}:
                     raise
                 out.add(step.contender)
                 results.failures.append(f"{step.title}: {error}")
@@ -122,6 +123,7 @@ class Suite:
             "enqueue": self._enqueue,
             "scale": self._scale_steps,
             "fairness": self._fairness,
+            "neighbours": self._neighbours,
             "idle": self._idle,
         }
         for workload in self._scope.workloads:
@@ -192,6 +194,16 @@ class Suite:
         jobs = self._scope.fairness_jobs
         for round_ in self._rounds:
             yield _step("fairness", self._ours.name, round_, jobs, lambda: fairness.Fairness(self._site).measure(jobs))
+
+    def _neighbours(self) -> Iterator[Step]:
+        for round_ in self._rounds:
+            for name, load in neighbours.LOADS.items():
+                if round_ == 1 or name not in neighbours.ONCE:
+                    jobs = load.jobs(self._scope.loads)
+                    yield _step("neighbours", name, round_, jobs, partial(self._beside, load))
+
+    def _beside(self, load: neighbours.Load) -> Mapping[str, float]:
+        return load.measure(neighbours.Neighbours(self._site, self._scope.loads))
 
     def _idle(self) -> Iterator[Step]:
         yield _step("idle", self._ours.name, 1, 0, lambda: idle.measure(self._site, self._scope.idle_seconds))

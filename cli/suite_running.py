@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import suite
-from bench.contenders import Measurement
+from bench.contenders import LostJobsError, Measurement
 from bench.results import Results
 from bench.site import site
 from bench.suite import Scope, Step, Suite
@@ -33,7 +33,7 @@ def measured(out: Output, scope: Scope, file: Path, *, anew: bool = False) -> Re
     try:
         with sigterm_interrupts(), bars, tempfile.TemporaryDirectory(prefix="task-scheduler-bench-") as folder:
             return _measured(scope, file, Path(folder), bars, anew=anew)
-    except (ServerError, RuntimeError) as error:
+    except (ServerError, RuntimeError, LostJobsError) as error:
         raise CommandError(ExitCode.FAILED, "The benchmark failed.", str(error)) from error
 
 

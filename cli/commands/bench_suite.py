@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     plain_command(app, "enqueue")(enqueue)
     plain_command(app, "scale")(scale)
     plain_command(app, "fairness")(fairness)
+    plain_command(app, "neighbours")(neighbours)
     plain_command(app, "idle")(idle)
     plain_command(app, "all")(everything)
     plain_command(app, "report")(report)
@@ -100,6 +101,15 @@ def fairness(
     _run(session, scope, None, all_peers=False, results=results)
 
 
+def neighbours(
+    session: PlainSession,
+    rounds: Rounds = 3,
+    results: Keep = RESULTS,
+) -> None:
+    """How late a few merchants' jobs come beside a backlog that may not move, a crowd, a full ready set."""
+    _run(session, {"workloads": ("neighbours",), "rounds": rounds}, None, all_peers=False, results=results)
+
+
 def idle(
     session: PlainSession,
     seconds: Annotated[int, typer.Option(min=5, help="How long, after a minute of starting.")] = 120,
@@ -112,7 +122,8 @@ def idle(
 def everything(
     session: PlainSession,
     only: Annotated[
-        str | None, typer.Option(help="Some workloads: `drain,deliver,precision,enqueue,scale,fairness,idle`.")
+        str | None,
+        typer.Option(help="Some workloads: `drain,deliver,precision,enqueue,scale,fairness,neighbours,idle`."),
     ] = None,
     rounds: Rounds = 3,
     peer: Peers = None,

@@ -9,9 +9,11 @@ import pytest
 from bench import idle, yardsticks
 from bench.fairness import SMALL, Fairness
 from bench.limits import LIMITS
+from bench.neighbours import LOADS, Loads, Neighbours
 from bench.ours import Ours
 from bench.scale import Scale
 from bench.site import Site, site
+from tests.builders import seconds
 
 # Each starts every function's processes anew: on a busy machine that alone takes long.
 pytestmark = pytest.mark.timeout(300)
@@ -74,6 +76,24 @@ def test_the_small_merchants_lateness_is_measured_beside_the_large_one(place: Si
     assert figures["missing"] == 0
     assert figures["p99_ms"] > 0
     assert SMALL == 20
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_the_quiet_are_measured_beside_a_load(place: Site, name: str) -> None:
+    loads = Loads(
+        limited_jobs=300, instant_jobs=300, posted_per_second=50, posted_ahead=seconds(2), posted_for=seconds(2)
+    )
+    figures = LOADS[name].measure(Neighbours(place, loads))
+    assert (figures["missing"], figures["early"]) == (0, 0)
+    assert (figures.get("own_missing"), figures.get("own_early")) in {(None, None), (0, 0)}
+    assert 0 <= figures["p50_ms"] <= figures["max_ms"]
+
+
+def test_the_limit_of_the_loud_is_lifted_afterwards(place: Site) -> None:
+    Neighbours(place, Loads(limited_jobs=100)).limited()
+    with psycopg.connect(place.postgres.url) as connection:
+        limits = connection.execute("SELECT rate_limit_per_second FROM merchants").fetchall()
+    assert {limit for (limit,) in limits} == {None}
 
 
 def test_an_idle_installation_is_metered(place: Site) -> None:

@@ -63,6 +63,20 @@ def test_limits_are_beside_what_we_reach_of_them() -> None:
     assert "| `update` | 400 | 0.25 with one executor, 0.38 with two |" in report.text(a_run())
 
 
+def test_beside_whom_others_come_late_is_said_and_how_late_those_are_themselves() -> None:
+    run = a_run()
+    figures = {"p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
+    own = {f"own_{name}": value + 3 for name, value in figures.items()}
+    for name, jobs, more in (("nothing", 0, {}), ("many", 1_000, own)):
+        run.measurements.append(
+            Measurement(workload="neighbours", contender=name, jobs=jobs, figures={**figures, **more})
+        )
+    rows = report.text(run).partition("## neighbours")[2].partition("## idle")[0]
+    assert "| nothing | 1.0 | 2.0 | 3.0 | 1 |" in rows
+    assert "| many: 1,000 | 1.0 | 2.0 | 3.0 | 1 |" in rows
+    assert "| the lateness of these 1,000 themselves | 4.0 | 5.0 | 6.0 | 1 |" in rows
+
+
 def test_failures_are_told_in_one_line_each() -> None:
     page = report.text(a_run())
     assert "- drain 1: arq: gone\n" in page

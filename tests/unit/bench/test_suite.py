@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from bench.contenders import LostJobsError, Measurement
+from bench.neighbours import ONCE, Load
 from bench.nginx import Arrival, parse_arrival
 from bench.peers import installing
 from bench.peers.peer import Manifest
@@ -111,6 +112,26 @@ def test_our_own_failure_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "steps", lambda: iter(_without_limits(suite)))
     with pytest.raises(LostJobsError):
         suite.run(Results(began_at="", command=""), _never, _never)
+
+
+def test_a_load_that_loses_a_job_ends_the_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = a_suite(Scope(workloads=("neighbours",), rounds=1))
+
+    def lose(load: Load) -> Mapping[str, float]:
+        raise LostJobsError(str(load))
+
+    monkeypatch.setattr(suite, "_beside", lose)
+    with pytest.raises(LostJobsError):
+        suite.run(Results(began_at="", command=""), _never, _never)
+
+
+def test_the_loads_beside_others_run_in_every_round_but_the_one_that_takes_minutes() -> None:
+    steps = [*a_suite(Scope(workloads=("neighbours",), rounds=2)).steps()]
+    [once] = ONCE
+    assert [step.round for step in steps if step.contender == once] == [1]
+    assert {step.contender: step.jobs for step in steps if step.round == 2} == {
+        "nothing": 0, "a limited merchant's backlog": 65_000, "many due at one instant": 30_000,
+    }  # fmt: skip
 
 
 def _without_limits(suite: Suite) -> list[Step]:
