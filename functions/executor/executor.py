@@ -36,6 +36,8 @@ WORTHWHILE_SHARE = 2 / 3
 much as large ones; more would leave the courier without work while the next are claimed."""
 LIGHT_SECONDS = 1.0
 """How often what is not of heavy merchants is read on at most: some of it may be read again each time."""
+OTHERS_FILL_SECONDS = 0.01
+"""How long to wait between two looks while another executor fills the set and there is nothing in it yet."""
 REFILL_END_SECONDS = 5.0
 
 
@@ -201,9 +203,14 @@ class Executor:
             # Claimed by themselves and before the others' batch: they have been passed over once.
             self._take(self._pop(self._clock(), beside=popped.hints), report)
         if popped.must_rebuild or self._broken_off:
+            self._take(popped, report)  # filling takes a while, and these are due
             self._end_refilling()
-            self._broken_off = self._refiller.from_the_start(now).busy and self._broken_off
-        elif self._refill_marks.wants_further(popped):
+            refill = self._refiller.from_the_start(now)
+            self._broken_off = refill.busy and self._broken_off
+            if refill.busy and not popped.hints:
+                self._queue.sleep(OTHERS_FILL_SECONDS)
+            return False
+        if self._refill_marks.wants_further(popped):
             self._start_refilling(self._refiller.further, now)
         elif self._refill_marks.wants_light(popped) and monotonic() - self._light_filled_at >= LIGHT_SECONDS:
             self._light_filled_at = monotonic()
@@ -211,7 +218,7 @@ class Executor:
         if popped.hints:
             self._take(popped, report)
             return False
-        if popped.unknown_merchants or popped.must_rebuild:
+        if popped.unknown_merchants:
             return False
         return self._rest(now, popped)
 
