@@ -173,18 +173,17 @@ def test_a_filling_that_redis_breaks_off_is_made_up_for(scene: Scene, monkeypatc
     with ReadySet.connect(QueueSettings(redis_url=scene.redis_url, ready_set_max=1_000)) as scene.queue:
         ids = scene.jobs(count=1_500, due=due)
     scene.queue = before
-    broken_off: list[str] = []
+    to_break = ["fill", "leave_duty"]  # the second by the same filling as the first
 
     def broken(call: Callable[..., Any], queue: ReadySet, *args: Any, **options: Any) -> Any:
-        if threading.current_thread().name == "refiller" and len(broken_off) < 2:
-            broken_off.append(call.__name__)
-            raise QueueUnavailableError("broken off")
+        if threading.current_thread().name == "refiller" and to_break[:1] == [call.__name__]:
+            raise QueueUnavailableError(f"{to_break.pop(0)} is broken off")
         return call(queue, *args, **options)
 
-    for name in ("fill", "leave_duty"):
+    for name in tuple(to_break):
         monkeypatch.setattr(ReadySet, name, partialmethod(partial(broken, getattr(ReadySet, name))))
     scene.invoke()
-    assert broken_off == ["fill", "leave_duty"]
+    assert not to_break
     assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
 
 
