@@ -316,11 +316,11 @@ class Executor:
     ) -> tuple[list[Parcel], list[tuple[ClaimedJob, DeliveryResult]]]:
         """What is to be delivered, and what has ended without a delivery."""
         merchants = {job.merchant_id.int: job.merchant_id for job in claimed}
-        entries = {number: self._book.entry(now, merchant) for number, merchant in merchants.items()}
+        entries = self._book.entries(now, merchants.values())
         parcels: list[Parcel] = []
         ended: list[tuple[ClaimedJob, DeliveryResult]] = []
         for job in claimed:
-            entry = entries[job.merchant_id.int]
+            entry = entries.get(job.merchant_id.int)
             if job.expires_at is not None and expiry_due(now, job.expires_at):
                 ended.append((job, _without_delivery(now, Verdict.EXPIRED, "it was due after expires_at")))
             elif entry is None:

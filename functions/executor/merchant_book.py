@@ -34,13 +34,23 @@ class MerchantBook:
         self._entries: dict[UUID, Entry] = {}
         self._limited: frozenset[UUID] = frozenset()
 
-    def entry(self, now: datetime, merchant_id: UUID) -> Entry | None:
-        """What is known of this merchant, looked up if need be; None: there is no such merchant."""
-        entry = self._entries.get(merchant_id)
-        if entry is None or now - entry.looked_up_at > KNOWN_FOR:
-            self.look_up(now, [merchant_id])
+    def entries(self, now: datetime, merchant_ids: Iterable[UUID]) -> dict[int, Entry]:
+        """What is known of these merchants, by their ids' numbers; who is missing there is no merchant.
+
+        Those to be looked up are looked up together: at midnight a batch may have as many merchants as jobs.
+        """
+        known: dict[int, Entry] = {}
+        unknown: list[UUID] = []
+        for merchant_id in merchant_ids:
             entry = self._entries.get(merchant_id)
-        return entry
+            if entry is None or now - entry.looked_up_at > KNOWN_FOR:
+                unknown.append(merchant_id)
+            else:
+                known[merchant_id.int] = entry
+        if unknown:
+            self.look_up(now, unknown)
+            known |= {each.int: entry for each in unknown if (entry := self._entries.get(each)) is not None}
+        return known
 
     def look_up(self, now: datetime, merchant_ids: Iterable[UUID]) -> list[tuple[MerchantLimits, bool]]:
         """Ask PostgreSQL; answers what the ready set must be told. A merchant that is not there is told as inactive."""

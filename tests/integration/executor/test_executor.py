@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial, partialmethod
 from io import StringIO
@@ -17,7 +18,7 @@ from redis import Redis
 from standardwebhooks import Webhook
 
 from dev.redis import RedisServer
-from executor import handler
+from executor import handler, merchant_book
 from executor.merchant_book import MerchantBook
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.errors import QueueUnavailableError
@@ -26,6 +27,7 @@ from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.security.signing import merchant_secret, shown_secret
 from scheduler_core.settings import QueueSettings
+from scheduler_core.storage.database import Database, Role
 from tests.builders import (
     ended_attempts,
     http_target,
@@ -185,6 +187,40 @@ def test_a_filling_that_redis_breaks_off_is_made_up_for(scene: Scene, monkeypatc
     scene.invoke()
     assert not to_break
     assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
+
+
+def test_merchants_that_only_the_ready_set_knows_are_looked_up_together(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another executor has told it their terms; one by one they took longer than all the rest."""
+    merchants, ids = [scene.merchant], scene.jobs()
+    for _ in range(29):
+        scene.merchant = store_merchant(scene.database_url)
+        merchants.append(scene.merchant)
+        ids += scene.jobs()
+    scene.queue.set_terms([(MerchantLimits(merchant_id=each), True) for each in merchants])
+    look_up, asked = MerchantBook.look_up, list[list[UUID]]()
+
+    def counted(book: MerchantBook, now: datetime, merchant_ids: list[UUID]) -> list[tuple[MerchantLimits, bool]]:
+        asked.append(merchant_ids)
+        return look_up(book, now, merchant_ids)
+
+    monkeypatch.setattr(MerchantBook, "look_up", counted)
+    scene.invoke()
+    assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
+    assert sorted(each for group in asked for each in group) == sorted(merchants)
+    assert len(asked) <= 3
+
+
+def test_whoever_is_known_stays_so_while_others_are_looked_up(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merchant_book, "MOST_KNOWN", 1)  # beyond that all that is known is forgotten
+    merchants, nobody = [store_merchant(database_url) for _ in range(3)], new_id()
+    with closing(Database(database_url, Role.WORKER)) as database:
+        book = MerchantBook(database, b"k" * 32)
+        assert set(book.entries(utc_now(), merchants[:2])) == {each.int for each in merchants[:2]}
+        assert set(book.entries(utc_now(), [*merchants, nobody])) == {each.int for each in merchants}
 
 
 def test_a_cancelled_delivery_is_cut_off(scene: Scene) -> None:
