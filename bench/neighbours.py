@@ -18,7 +18,7 @@ from bench.contenders import LostJobsError
 from bench.deployment import Deployment
 from bench.enqueueing import authorized_event
 from bench.lateness import late_figures
-from bench.ours import Ours, deployed
+from bench.ours import Ours, deployed, whole_millisecond
 from bench.site import Site
 from cli.times import rfc3339
 from scheduler_core.clock import utc_now
@@ -74,15 +74,15 @@ class Neighbours:
     def limited(self) -> Mapping[str, float]:
         """A merchant whose rate is limited has asked for far more than that, for now."""
         with self._ready(limit=self._loads.limited_per_second) as deployment:
-            for jobs in _parts(self._loads.limited_jobs, _BATCH):
-                self._post(deployment, self._loud, utc_now(), jobs)
+            for start in range(0, self._loads.limited_jobs, _BATCH):
+                self._post(deployment, self._loud, utc_now(), min(_BATCH, self._loads.limited_jobs - start))
             return self._few_posted(deployment)
 
     def instant(self) -> Mapping[str, float]:
         """A merchant's many jobs and one of each quiet merchant fall due at once; another of each a moment later."""
         site, url = self._site, self._site.postgres.url
         with self._ready() as deployment:
-            due = _millisecond(utc_now() + _BEFORE_INSTANT + timedelta(seconds=self._loads.instant_jobs / 50_000))
+            due = whole_millisecond(utc_now() + _BEFORE_INSTANT + timedelta(seconds=self._loads.instant_jobs / 50_000))
             stock.store(url, [self._loud], self._loads.instant_jobs, target_url=site.receiver.url, first_due=due)
             for moment in (due, due + _AFTER_INSTANT):
                 stock.store(url, self._quiet, QUIET, target_url=site.receiver.url, first_due=moment)
@@ -177,17 +177,9 @@ def _left(connection: psycopg.Connection, merchants: Sequence[UUID]) -> int:
     return int(row[0]) if row else 0
 
 
-def _parts(jobs: int, most: int) -> Iterator[int]:
-    return (min(most, jobs - start) for start in range(0, jobs, most))
-
-
 def _paced(count: int, apart: timedelta) -> Iterator[int]:
     """Numbers from 0, each at its turn, or at once if its turn has passed."""
     began = utc_now()
     for number in range(count):
         time.sleep(max(0.0, (began + number * apart - utc_now()).total_seconds()))
         yield number
-
-
-def _millisecond(moment: datetime) -> datetime:
-    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)

@@ -14,6 +14,7 @@ from bench.deployment import Deployment
 from bench.lateness import late_figures
 from bench.site import Site
 from scheduler_core.clock import monotonic, utc_now
+from scheduler_core.domain.ids import from_milliseconds, milliseconds_up
 
 MERCHANTS: Final = 20
 _POLL_SECONDS: Final = 0.05
@@ -65,8 +66,7 @@ class Ours:
         with self._deployed(1, noop=False) as deployment:
             self._site.receiver.mark()
             self._reset()
-            first = utc_now() + timedelta(seconds=_LEAD_SECONDS + jobs / 50_000)
-            first = first.replace(microsecond=first.microsecond // 1_000 * 1_000)
+            first = whole_millisecond(utc_now() + timedelta(seconds=_LEAD_SECONDS + jobs / 50_000))
             self._store(jobs, first, timedelta(seconds=1) / rate)
             stock.settle(self._site.postgres.url)
             deployment.invoke("populator", {})
@@ -175,6 +175,11 @@ class _Warmed:
 
     def __exit__(self, *how: object) -> None:
         self._deployment.__exit__(None, None, None)
+
+
+def whole_millisecond(moment: datetime) -> datetime:
+    """As far as the receiver's clock goes; the next, where `moment` lies between two."""
+    return from_milliseconds(milliseconds_up(moment))
 
 
 def _ended(connection: psycopg.Connection) -> int:

@@ -64,7 +64,7 @@ class Refiller:
         """Everything inside the horizon, as far as there is room: heals whatever was lost.
 
         `invoke` is called as soon as something is announced for which no executor is awake, so that one starts while
-        the rest is being copied.
+        the rest is being copied. Where Redis is emptied meanwhile, everything is copied once more.
         """
         copy = partial(self._copy, now, Progress(), _BEGINNING, invoke)
         refill = self._on_duty(copy)
