@@ -205,7 +205,7 @@ class Executor:
         if popped.must_rebuild or self._broken_off:
             self._take(popped, report)  # filling takes a while, and these are due
             self._end_refilling()
-            refill = self._refiller.from_the_start(now)
+            refill = self._refiller.from_the_start(now) if self._broken_off else self._refiller.heal(now)
             self._broken_off = refill.busy and self._broken_off
             if refill.busy and not popped.hints:
                 self._queue.sleep(OTHERS_FILL_SECONDS)
@@ -219,6 +219,9 @@ class Executor:
             self._take(popped, report)
             return False
         if popped.unknown_merchants:
+            return False
+        if popped.being_filled:
+            self._queue.sleep(OTHERS_FILL_SECONDS)
             return False
         return self._rest(now, popped)
 
@@ -301,8 +304,8 @@ class Executor:
             )
         self._database_outage.is_over()
         self._done.append(popped.token)
-        self._roster.add(lease_id, claimed)
         parcels, ended = self._packed(now, claimed)
+        self._roster.add(lease_id, claimed)  # not before: until here a fault leaves them to their lease, which runs out
         if ended:
             self._take_results(ended)
         if parcels:

@@ -39,32 +39,38 @@ class Populator:
         self._settings = settings
 
     def tick(self, now: datetime) -> Tick:
-        """Fill, then scale; the first executor starts while the set is filled.
+        """Fill and scale; where no executor is awake they are invoked while the set is filled.
 
         With Redis away nothing more is done: an executor fills it when it is back.
         """
-        early: list[int] = []
+        early = _Early(self)
         try:
-            refill = self._refiller.from_the_start(now, lambda: early.append(self._invoke(1)))
+            refill = self._refiller.from_the_start(now, early)
             depth = self._queue.depth(now)
         except QueueUnavailableError as error:
             logger.warning("the ready queue is away; nothing populated", extra={"cause": str(error)})
-            return Tick(announced=0, complete=False, due=0, executors_awake=0, executors_invoked=sum(early))
-        awake = max(depth.executors, sum(early))
-        more = executors_to_invoke(
-            depth.due, awake, per_executor=self._settings.jobs_per_executor, most=self._settings.max_executors
-        )
-        if refill.must_invoke and not awake:  # it was refused, and none has come since
-            more = max(more, 1)
+            return Tick(announced=0, complete=False, due=0, executors_awake=0, executors_invoked=early.invoked)
+        awake = max(depth.executors, early.invoked)
+        # None is awake although one must be: it was refused, and none has come since.
+        least = 1 if refill.must_invoke else 0
+        invoked = self.invoke(self.wanted(depth.due, awake, least=least))
         return Tick(
             announced=refill.announced,
             complete=refill.complete,
             due=depth.due,
-            executors_awake=max(0, depth.executors - sum(early)),
-            executors_invoked=sum(early) + self._invoke(more),
+            executors_awake=max(0, depth.executors - early.invoked),
+            executors_invoked=early.invoked + invoked,
         )
 
-    def _invoke(self, count: int) -> int:
+    def wanted(self, due: int, awake: int, *, least: int) -> int:
+        """How many more executors so much that is due needs besides those awake; with them at least `least`."""
+        more = executors_to_invoke(
+            due, awake, per_executor=self._settings.jobs_per_executor, most=self._settings.max_executors
+        )
+        return max(more, least - awake)
+
+    def invoke(self, count: int) -> int:
+        """Answers how many were not refused."""
         for done in range(count):
             try:
                 if self._invoker.invoke_async(self._settings.executor_function, {"reason": "backlog"}) is False:
@@ -73,3 +79,20 @@ class Populator:
                 logger.warning("an executor could not be invoked", extra={"cause": str(error)})
                 return done
         return count
+
+
+class _Early:
+    """Invokes executors while the set is filled, until one is refused."""
+
+    def __init__(self, populator: Populator) -> None:
+        self._populator = populator
+        self._refused = False
+        self.invoked = 0
+
+    def __call__(self, due: int) -> None:
+        """`due`: so many due jobs are in the set by now, and no executor was awake when the first of them came."""
+        wanted = self._populator.wanted(due, self.invoked, least=1)
+        if wanted and not self._refused:
+            invoked = self._populator.invoke(wanted)
+            self.invoked += invoked
+            self._refused = invoked < wanted

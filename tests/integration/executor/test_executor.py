@@ -21,7 +21,7 @@ from dev.redis import RedisServer
 from executor import handler, merchant_book
 from executor.merchant_book import MerchantBook
 from scheduler_core.clock import utc_now
-from scheduler_core.domain.errors import QueueUnavailableError
+from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
@@ -377,6 +377,28 @@ def test_what_is_announced_while_a_newcomer_is_looked_up_is_claimed_too(
     came = [request.webhook_id for request in scene.receiver.deliveries()[1:]]
     assert len(later) == 1
     assert sorted(came) == sorted(str(job) for job in (first, *later))
+
+
+def test_jobs_whose_merchant_cannot_be_looked_up_are_left_to_their_lease(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL goes away between a claim and the look-up: nobody delivers them here, so nobody may hold them."""
+    scene.jobs()
+    scene.invoke()
+    [lost] = scene.jobs()
+
+    def away(*_: Any) -> None:
+        raise DatabaseUnavailableError("away")
+
+    monkeypatch.setattr(MerchantBook, "entries", away)
+    assert scene.invoke(seconds=15)["reason"] == "idle"
+    with psycopg.connect(scene.database_url) as connection:
+        row = connection.execute(
+            "SELECT leases.expires_at - jobs.last_run_at FROM leases, jobs WHERE jobs.lease_id = leases.id"
+        ).fetchone()
+    assert row is not None
+    assert row[0] == seconds(2)
+    assert str(lost) not in [request.webhook_id for request in scene.receiver.deliveries()]
 
 
 @pytest.mark.parametrize("most", [1, 3])

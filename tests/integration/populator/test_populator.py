@@ -7,8 +7,12 @@ import pytest
 
 from populator import handler
 from scheduler_core.clock import utc_now
+from scheduler_core.domain.jobs import Hint
+from scheduler_core.invocation.lambda_invoker import LambdaInvoker
 from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.services import refilling
 from scheduler_core.settings import QueueSettings
+from scheduler_core.storage import claims
 from tests.builders import seconds, store_jobs, store_merchant
 from tests.contexts import a_context
 from tests.receivers import Receiver, receiving
@@ -59,6 +63,40 @@ def test_a_backlog_asks_for_executors_up_to_the_cap_and_then_stops(
         queue.pop(utc_now(), executor=name, token=name, most=0)
     assert tick()["executors_invoked"] == 0
     queue.close()
+
+
+def test_executors_are_asked_for_while_the_set_is_filled(
+    database_url: str, lambda_api: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backlog's second executor need not wait until the last of it was copied."""
+    store_jobs(database_url, store_merchant(database_url), 250, next_run_at=utc_now())
+    monkeypatch.setattr(refilling, "PAGE", 60)
+    read, invoked = claims.due_page_across_merchants, []
+
+    def reads(*args: Any, **options: Any) -> list[Hint]:
+        invoked.append(len(lambda_api.invoked()))
+        return read(*args, **options)
+
+    monkeypatch.setattr(claims, "due_page_across_merchants", reads)
+    assert tick()["executors_invoked"] == 3
+    assert invoked == [0, 1, 2, 2, 3]  # 60, 120, 180 and 240 are there, 100 for each
+
+
+def test_an_executor_that_is_refused_is_asked_for_once_while_the_set_is_filled(
+    database_url: str, lambda_api: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_jobs(database_url, store_merchant(database_url), 250, next_run_at=utc_now())
+    monkeypatch.setattr(refilling, "PAGE", 10)
+    asked = 0
+
+    def refused(*_: Any, **__: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    monkeypatch.setattr(LambdaInvoker, "invoke_async", refused)
+    assert tick()["executors_invoked"] == 0
+    assert asked == 2  # early, and at the end of the tick
 
 
 def test_an_idle_tick_asks_for_nobody(lambda_api: Receiver) -> None:

@@ -526,6 +526,25 @@ def test_an_emptied_set_says_that_it_must_be_rebuilt(queue: ReadySet, redis_url:
     assert pop(queue).must_rebuild
 
 
+def test_a_set_that_somebody_fills_need_not_be_rebuilt_by_others(queue: ReadySet) -> None:
+    assert queue.take_duty("refill", "somebody", seconds=5)
+    popped = pop(queue)
+    assert (popped.must_rebuild, popped.being_filled) == (False, True)
+    queue.mark_filled(NOW, Progress())
+    assert not pop(queue).being_filled
+    queue.mark_incomplete()
+    assert queue.leave_duty("refill", "somebody")
+    assert pop(queue).must_rebuild
+
+
+def test_an_incomplete_set_is_not_whole_because_more_of_it_is_filled(queue: ReadySet) -> None:
+    queue.mark_filled(NOW, Progress(), whole=False)
+    assert not queue.is_whole()
+    queue.mark_filled(NOW, Progress())
+    queue.mark_filled(NOW, Progress(), whole=False)
+    assert queue.is_whole()
+
+
 def test_every_key_shares_one_hash_tag(queue: ReadySet, redis_url: str) -> None:
     merchant = a_merchant(queue, max_concurrency=5, rate_limit_per_second=100)
     queue.announce(NOW, hints(merchant, [new_id()]) + hints(merchant, [new_id()], due_at=NOW + seconds(5)))

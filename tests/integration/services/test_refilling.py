@@ -16,7 +16,7 @@ from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
 from scheduler_core.kept_secrets import GivenSecret
 from scheduler_core.queueing.ready_set import Popped, Progress, ReadySet
 from scheduler_core.services import refilling
-from scheduler_core.services.refilling import Refiller
+from scheduler_core.services.refilling import Refill, Refiller
 from scheduler_core.settings import QueueSettings
 from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database, Role
@@ -254,6 +254,28 @@ def test_a_large_backlog_does_not_keep_others_out(database: Database, database_u
 def test_one_fills_at_a_time(database: Database, database_url: str, queue: ReadySet) -> None:
     assert queue.take_duty("refill", "somebody else", seconds=5)
     assert refiller(database, queue).from_the_start(NOW).busy
+
+
+def test_whoever_comes_to_heal_a_set_that_is_whole_by_now_copies_nothing(
+    database: Database, database_url: str, queue: ReadySet
+) -> None:
+    """Between a pop that finds it missing and the filling that follows another's filling may end."""
+    store_jobs(database_url, store_merchant(database_url), 20, next_run_at=NOW)
+    assert refiller(database, queue).heal(NOW).announced == 20
+    assert refiller(database, queue).heal(NOW).announced == 0
+    queue.mark_incomplete()
+    assert refiller(database, queue).heal(NOW).announced == 20
+
+
+@pytest.mark.parametrize("fill", [Refiller.further, Refiller.beside])
+def test_a_set_that_was_found_incomplete_stays_so_when_it_is_filled_further(
+    database: Database, database_url: str, queue: ReadySet, fill: Callable[[Refiller, datetime], Refill]
+) -> None:
+    store_jobs(database_url, store_merchant(database_url), 250, next_run_at=NOW)
+    assert not refiller(database, queue, room=100).from_the_start(NOW).complete
+    queue.mark_incomplete()
+    fill(refiller(database, queue, room=500), NOW)
+    assert not queue.is_whole()
 
 
 def emptied_after(monkeypatch: pytest.MonkeyPatch, redis_url: str, pages: int) -> None:

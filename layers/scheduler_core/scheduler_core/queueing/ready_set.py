@@ -65,7 +65,9 @@ class Popped:
     to_come: int
     """How many of them are not due yet."""
     must_rebuild: bool
-    """The set was emptied from outside: fill it from PostgreSQL."""
+    """The set was emptied from outside, and nobody is at it: fill it from PostgreSQL."""
+    being_filled: bool
+    """It was, and somebody is at it."""
     has_more: bool
     """PostgreSQL holds jobs inside the horizon that found no room; they are due later than those in the set."""
     has_more_light: bool
@@ -311,14 +313,15 @@ class ReadySet:
             *(word for merchant, allowed in allowances.items() for word in (f"{merchant:032x}", allowed)),
         ]
         with self._heard():  # those who count as awake are believed to listen
-            members, look_again_ms, left, to_come, rebuild, more, light, unknown = self._run("pop", args)
+            members, look_again_ms, left, to_come, missing, more, light, unknown = self._run("pop", args)
         return Popped(
             token=token,
             hints=[(member[:32], member[_JOB_HEX]) for member in members.decode().split()],
             look_again_seconds=None if look_again_ms < 0 else look_again_ms / 1_000,
             left=left,
             to_come=to_come,
-            must_rebuild=bool(rebuild),
+            must_rebuild=missing == 1,
+            being_filled=missing == 2,
             has_more=bool(more),
             has_more_light=bool(light),
             unknown_merchants=[UUID(hex=merchant.decode()) for merchant in unknown],
@@ -412,8 +415,11 @@ class ReadySet:
             for merchant_hex, job_hex in held:
                 pipe.zrem(f"{self._base}:held:{merchant_hex}", job_hex)
 
-    def mark_filled(self, now: datetime, progress: Progress) -> None:
-        """The set has been filled so far. Of `progress` what was left out does not matter: it is known here."""
+    def mark_filled(self, now: datetime, progress: Progress, *, whole: bool = True) -> None:
+        """The set has been filled so far. Of `progress` what was left out does not matter: it is known here.
+
+        `whole`: from the start, so that nothing is missing before that. Else it is as incomplete as it was.
+        """
         places = [place.due_at for place in (progress.cursor, progress.light) if place and place.due_at > now]
         filled_until = f"{self._base}:filled_until"
         with self._pipeline(transaction=True) as pipe:
@@ -421,7 +427,8 @@ class ReadySet:
                 pipe.set(filled_until, milliseconds(min(places)), ex=PROGRESS_KEPT_SECONDS)
             else:
                 pipe.delete(filled_until)
-            pipe.set(f"{self._base}:epoch", "1")
+            if whole:
+                pipe.set(f"{self._base}:epoch", "1")
             pipe.delete(f"{self._base}:heavy")
             if progress.heavy:
                 pipe.sadd(f"{self._base}:heavy", *(merchant.hex for merchant in progress.heavy))
@@ -443,6 +450,11 @@ class ReadySet:
         """A hint was lost: whoever comes next fills the set from PostgreSQL."""
         with self._translated():
             self._redis.delete(f"{self._base}:epoch")
+
+    def is_whole(self) -> bool:
+        """Whether it was filled from the start, and nothing was lost since."""
+        with self._translated():
+            return bool(self._redis.exists(f"{self._base}:epoch"))
 
     def resume(self) -> Progress:
         """How far the set is filled. What was left out is forgotten: whoever asks sees to it.

@@ -4,6 +4,7 @@ The order is the order of due times. Where there is no room for everything in th
 there and passes the heavy merchants over: however long their backlog takes, the jobs of others get in in time.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ HEAVY_SHARE = 20
 LIGHT_SHARE = 1 / 8
 """How much of the room is read at once beside the heavy: what fillings leave of it."""
 DUTY_SECONDS = 5.0
-_MERCHANT = attrgetter("merchant_id.int")
+_MERCHANT, _DUE_AT = attrgetter("merchant_id.int"), attrgetter("due_at")
 _BEGINNING: Final = Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
@@ -60,16 +61,21 @@ class Refiller:
         self._holder = holder
         self._kept_at = 0.0
 
-    def from_the_start(self, now: datetime, invoke: Callable[[], object] | None = None) -> Refill:
+    def from_the_start(self, now: datetime, alarm: Callable[[int], object] | None = None) -> Refill:
         """Everything inside the horizon, as far as there is room: heals whatever was lost.
 
-        `invoke` is called as soon as something is announced for which no executor is awake, so that one starts while
-        the rest is being copied. Where Redis is emptied meanwhile, everything is copied once more.
+        From when on something is announced for which no executor is awake, `alarm` is told after each page how many of
+        those announced are due: so executors start while the rest is being copied. Where Redis is emptied meanwhile,
+        everything is copied once more.
         """
-        copy = partial(self._copy, now, Progress(), _BEGINNING, invoke)
+        copy = partial(self._copy, now, Progress(), _BEGINNING, alarm)
         refill = self._on_duty(copy)
         # Executors that are awake would see that as well; but for what is due until the next tick there may be none.
         return self._on_duty(copy) if refill.lost else refill
+
+    def heal(self, now: datetime) -> Refill:
+        """As `from_the_start`, unless somebody else has just done that."""
+        return self._on_duty(partial(self._copy_missing, now))
 
     def further(self, now: datetime) -> Refill:
         """From where the last filling had to stop, or from what was left out since, if that is due earlier."""
@@ -98,38 +104,41 @@ class Refiller:
             self._kept_at = monotonic()
 
     def _copy(
-        self, now: datetime, before: Progress, start: Place, invoke: Callable[[], object] | None = None
+        self, now: datetime, before: Progress, start: Place, alarm: Callable[[int], object] | None = None
     ) -> Refill:
-        until, place, announced, must_invoke = now + self._horizon, start, 0, False
+        until, place, announced, due, must_invoke = now + self._horizon, start, 0, 0, False
         seen: Counter[int] = Counter()
         page_most = min(PAGE, max(1, self._room // PAGES))
         while announced < self._room:
             most = min(page_most, self._room - announced)
             page = self._page(place, until, most)
             filled = self._queue.fill(now, page)
-            if filled.must_invoke and not must_invoke:
-                must_invoke = True
-                if invoke is not None:
-                    invoke()
-            seen.update(map(_MERCHANT, page))
+            must_invoke |= filled.must_invoke
             announced += len(page) - filled.left_out
+            due += min(len(page) - filled.left_out, bisect_right(page, now, key=_DUE_AT))
+            if must_invoke and alarm is not None:
+                alarm(due)
+            seen.update(map(_MERCHANT, page))
             if filled.left_out:
                 break  # the next filling begins with this page again
             if len(page) < most:
-                self._queue.mark_filled(now, Progress())
+                self._queue.mark_filled(now, Progress(), whole=start == _BEGINNING)
                 return Refill(announced=announced, must_invoke=must_invoke)
             place = _end_of(page)
         if before.cursor is not None:
             # What is not of heavy merchants was read beyond this place already.
             light = _earlier(before.light, before.left_out_from)
-            self._queue.mark_filled(now, Progress(cursor=place, light=light, heavy=before.heavy))
+            self._queue.mark_filled(now, Progress(cursor=place, light=light, heavy=before.heavy), whole=False)
             return Refill(announced=announced, complete=False, must_invoke=must_invoke)
         heavy = _heavy(seen, seen.total())
         beside = self._light(now, place, heavy)
-        self._queue.mark_filled(now, Progress(cursor=place, light=beside.place, heavy=heavy))
+        self._queue.mark_filled(now, Progress(cursor=place, light=beside.place, heavy=heavy), whole=start == _BEGINNING)
         return Refill(
             announced=announced + beside.announced, complete=False, must_invoke=must_invoke or beside.must_invoke
         )
+
+    def _copy_missing(self, now: datetime) -> Refill:
+        return Refill() if self._queue.is_whole() else self._copy(now, Progress(), _BEGINNING)
 
     def _copy_further(self, now: datetime) -> Refill:
         before = self._queue.resume()
@@ -141,10 +150,10 @@ class Refiller:
         if before.cursor is None:  # then nobody is heavy
             return self._copy(now, before, start) if start else Refill()
         if start is None:  # somebody else has seen to it
-            self._queue.mark_filled(now, before)
+            self._queue.mark_filled(now, before, whole=False)
             return Refill(complete=False)
         beside = self._light(now, start, before.heavy)
-        self._queue.mark_filled(now, before._replace(light=beside.place))
+        self._queue.mark_filled(now, before._replace(light=beside.place), whole=False)
         return Refill(announced=beside.announced, complete=False, must_invoke=beside.must_invoke)
 
     def _light(self, now: datetime, place: Place, heavy: tuple[UUID, ...]) -> "_Beside":

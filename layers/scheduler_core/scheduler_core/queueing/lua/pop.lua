@@ -2,7 +2,7 @@
 -- ARGV: now_ms, lead_ms, most, executor, token, visibility_ms, hold_ms, most entries of the set, number of done tokens,
 --       done tokens..., the most for any merchant, then (merchant, the most for this one) pairs...
 -- Answers: [members, each on a line of its own, next look in ms from now or -1, how many entries are left in all, how many of
---           them are not due yet, 1 if the set must be rebuilt, 1 if PostgreSQL has more, 1 if it has more beside the heavy
+--           them are not due yet, 1 if the set must be rebuilt, 2 if it is being filled, 1 if PostgreSQL has more, 1 if it has more beside the heavy
 --           merchants' backlogs, merchants whose terms are unknown]
 local MOVE_MOST = 2000
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -142,6 +142,8 @@ if taken > 0 then
   redis.call('ZADD', POPPED_UNTIL, now + tonumber(ARGV[6]), ARGV[5])
 end
 
+local missing = 0
+if redis.call('EXISTS', EPOCH) == 0 then missing = 1 + redis.call('EXISTS', FILLING) end
 local to_come = tonumber(redis.call('GET', LATER_COUNT) or 0)
 local left = tonumber(redis.call('GET', COUNT) or 0) + to_come
 local head = next_due()
@@ -149,6 +151,6 @@ if head then look_again_in(math.max(0, head - lead - now)) end
 local next_return = redis.call('ZRANGE', POPPED_UNTIL, 0, 0, 'WITHSCORES')[2]
 if next_return and taken == 0 then look_again_in(math.max(0, tonumber(next_return) - now)) end
 return {
-  lines, math.floor(soonest), left, to_come, 1 - redis.call('EXISTS', EPOCH), has_more() and 1 or 0,
+  lines, math.floor(soonest), left, to_come, missing, has_more() and 1 or 0,
   math.min(1, redis.call('EXISTS', LIGHT, LEFT_OUT_FROM, TURNED_AWAY_FROM)), unknown,
 }
