@@ -1,6 +1,6 @@
 """Puts an executor's parts together for one invocation, and takes them apart again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -9,7 +9,7 @@ from uuid import UUID
 from executor.executor import Executor, RefillMarks
 from executor.heartbeat import Heartbeat
 from executor.journal import Journal
-from executor.merchant_book import MerchantBook
+from executor.merchant_book import Entry, MerchantBook
 from executor.recorder import Recorder
 from executor.roster import Roster
 from executor.settings import ExecutorSettings
@@ -36,6 +36,7 @@ class Crew:
         self,
         settings: ExecutorSettings,
         queue: ReadySet,
+        known_merchants: MutableMapping[UUID, Entry],
         *,
         executor_id: UUID,
         clock: Callable[[], datetime],
@@ -52,7 +53,7 @@ class Crew:
         )
         main_database = Database.connect(settings, Role.WORKER)
         self._refill_database = Database.connect(settings, Role.WORKER)
-        book = MerchantBook(main_database, installation_key(settings))
+        book = MerchantBook(main_database, installation_key(settings), known_merchants)
         announcer = Announcer(
             self._queue,
             LambdaInvoker(settings),

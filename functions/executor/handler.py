@@ -6,13 +6,14 @@ import sys
 from datetime import datetime
 from functools import cache
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from executor.admission import admit
 from executor.crew import Crew
 from executor.executor import Report
+from executor.merchant_book import Entry
 from executor.settings import ExecutorSettings
 from executor.stopping import stop_request
 from scheduler_core.clock import utc_now
@@ -30,6 +31,9 @@ sys.setswitchinterval(0.0005)
 # Batches are no garbage before they are delivered: the collector need not look at them again and again.
 gc.set_threshold(20_000)
 
+
+_known_merchants: dict[UUID, Entry] = {}
+"""What the last invocation knew, which is served by this one alone: it is a minute old at most when it is used."""
 
 _TURNED_AWAY = {Arrival.IDLE: "idle", Arrival.ENOUGH: "not needed"}
 
@@ -53,7 +57,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         drain = min(settings.drain_seconds, remaining() / 2)
         with (
             stop_request(settings.stop_seconds) as stopped,
-            Crew(settings, queue, executor_id=executor_id, clock=utc_now, jitter=random.random) as crew,
+            Crew(
+                settings, queue, _known_merchants, executor_id=executor_id, clock=utc_now, jitter=random.random
+            ) as crew,
         ):
             crew.executor.run(lambda: stopped.is_set() or remaining() < drain, report, stay=reason == "stay")
             if report.more and not stopped.is_set():

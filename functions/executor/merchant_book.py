@@ -1,6 +1,9 @@
-"""What this executor knows of merchants: their limits and their signers, looked up once a minute."""
+"""What an executor knows of merchants: their limits and their signers, looked up once a minute.
 
-from collections.abc import Iterable
+An invocation opens the book where the one before it in the same process left it: at midnight thousands are in it.
+"""
+
+from collections.abc import Iterable, MutableMapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,15 +27,20 @@ class Entry:
     """What each has beside its job: signers, the ARNs allowed, the weight."""
     looked_up_at: datetime
 
+    @property
+    def is_limited(self) -> bool:
+        """Its places in the ready set have to be given back."""
+        return self.terms.limits.max_concurrency is not None
+
 
 class MerchantBook:
-    """For one thread, but for `limited_merchants`."""
+    """For one thread, but for `limited_merchants`. What is known, now and later, is in `entries`."""
 
-    def __init__(self, database: Database, signing_key: bytes) -> None:
+    def __init__(self, database: Database, signing_key: bytes, entries: MutableMapping[UUID, Entry]) -> None:
         self._database = database
         self._signing_key = signing_key
-        self._entries: dict[UUID, Entry] = {}
-        self._limited: frozenset[UUID] = frozenset()
+        self._entries = entries
+        self._limited = frozenset(each for each, entry in [*entries.items()] if entry.is_limited)
 
     def entries(self, now: datetime, merchant_ids: Iterable[UUID]) -> dict[int, Entry]:
         """What is known of these merchants, by their ids' numbers; who is missing there is no merchant.
@@ -57,8 +65,10 @@ class MerchantBook:
         wanted = list(merchant_ids)
         with self._database.transaction() as connection:
             found = merchant_terms(connection, wanted)
+        limited = self._limited.difference(wanted)
         if len(self._entries) > MOST_KNOWN:
             self._entries.clear()
+            limited = frozenset()
         for merchant_id, terms in found.items():
             secrets = signing_secrets(
                 self._signing_key, merchant_id, terms.signing_key_version, terms.signing_key_rotated_at, now
@@ -68,15 +78,12 @@ class MerchantBook:
                 terms=terms, of_each_parcel=(signers, terms.allowed_target_arns, terms.limits.weight), looked_up_at=now
             )
         # A new set each time: other threads look into it.
-        self._limited = frozenset(
-            merchant_id
-            for merchant_id, entry in self._entries.items()
-            if entry.terms.limits.max_concurrency is not None
-        )
-        absent = [
-            (MerchantLimits(merchant_id=merchant_id), False) for merchant_id in wanted if merchant_id not in found
-        ]
-        return [(terms.limits, terms.active) for terms in found.values()] + absent
+        self._limited = limited.union(merchant_id for merchant_id in found if self._entries[merchant_id].is_limited)
+        absent = [merchant_id for merchant_id in wanted if merchant_id not in found]
+        for merchant_id in absent:
+            self._entries.pop(merchant_id, None)
+        told = [(terms.limits, terms.active) for terms in found.values()]
+        return told + [(MerchantLimits(merchant_id=merchant_id), False) for merchant_id in absent]
 
     def limited_merchants(self) -> AbstractSet[UUID]:
         """Those whose places in the ready set have to be given back."""

@@ -10,6 +10,8 @@ from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import ClaimedJob
 
 AHEAD_SECONDS = 0.05
+FEW_SHARE = 64
+"""A merchant that has no more than one part in so many of the limit has a few: it may get what any other may get."""
 _MERCHANT = attrgetter("merchant_id.int")
 _LEASE = attrgetter("lease_id")
 
@@ -113,13 +115,16 @@ class Roster:
             return self._capacity + min(self._in_last_span, self._most_ahead)
 
     def allowances(self, coming: Counter[int]) -> tuple[int, dict[int, int]]:
-        """How many more jobs any merchant may get, and how many those may that have some under way already.
+        """How many more jobs any merchant may get, and how many those may that have more than a few under way already.
 
-        So many of each merchant are `coming` on board in any case. Merchants' ids are numbers here.
+        So many of each merchant are `coming` on board in any case. Merchants' ids are numbers here. At midnight there
+        may be as many merchants as jobs; of those named there are never more than `FEW_SHARE`.
         """
         with self._changed:
-            room, held = max(0, self.room() - coming.total()), self._of_merchant + coming
-            return allowance(0, room), {merchant: allowance(count, room) for merchant, count in held.items()}
+            room, few = max(0, self.room() - coming.total()), self.limit() // FEW_SHARE
+            held = self._of_merchant + coming if coming else self._of_merchant
+            named = {merchant: allowance(count, room) for merchant, count in held.items() if count > few}
+            return allowance(0, room), named
 
     def wait_for_room(self, least: int, seconds: float) -> bool:
         """Wait until there is room for `least` jobs, at most `seconds`; answers whether there is. One thread may."""

@@ -71,6 +71,7 @@ def _scene(database_url: str, redis_url: str, receiver: Receiver, monkeypatch: p
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     handler._settings.cache_clear()
+    handler._known_merchants.clear()
     queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
     yield Scene(database_url, redis_url, receiver, store_merchant(database_url), queue)
     queue.close()

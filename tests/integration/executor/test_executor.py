@@ -218,9 +218,29 @@ def test_whoever_is_known_stays_so_while_others_are_looked_up(
     monkeypatch.setattr(merchant_book, "MOST_KNOWN", 1)  # beyond that all that is known is forgotten
     merchants, nobody = [store_merchant(database_url) for _ in range(3)], new_id()
     with closing(Database(database_url, Role.WORKER)) as database:
-        book = MerchantBook(database, b"k" * 32)
+        book = MerchantBook(database, b"k" * 32, {})
         assert set(book.entries(utc_now(), merchants[:2])) == {each.int for each in merchants[:2]}
         assert set(book.entries(utc_now(), [*merchants, nobody])) == {each.int for each in merchants}
+
+
+def test_the_next_invocation_knows_the_merchants_of_the_last(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.jobs()
+    scene.invoke()
+    ids = scene.jobs(count=2)
+    monkeypatch.setattr(merchant_book, "merchant_terms", None)  # to ask PostgreSQL would fail
+    scene.invoke()
+    assert {request.webhook_id for request in scene.receiver.deliveries()} >= {str(job) for job in ids}
+
+
+def test_a_merchant_that_is_gone_is_forgotten_after_its_minute(database_url: str) -> None:
+    merchant, now = store_merchant(database_url), utc_now()
+    with closing(Database(database_url, Role.WORKER)) as database:
+        book = MerchantBook(database, b"k" * 32, {})
+        assert set(book.entries(now, [merchant])) == {merchant.int}
+        with psycopg.connect(database_url) as connection:
+            connection.execute("DELETE FROM merchants WHERE id = %s", (merchant,))
+        assert set(book.entries(now + seconds(60), [merchant])) == {merchant.int}
+        assert not book.entries(now + seconds(61), [merchant])
 
 
 def test_a_cancelled_delivery_is_cut_off(scene: Scene) -> None:

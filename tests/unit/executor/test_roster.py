@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import get_ident
 from time import sleep
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from executor.roster import AHEAD_SECONDS, Roster
+from executor.roster import AHEAD_SECONDS, FEW_SHARE, Roster
 from scheduler_core.domain.fairness import allowance
 from scheduler_core.domain.jobs import AttemptKey, ClaimedJob
 from tests.builders import claimed_job, new_id
@@ -118,7 +118,24 @@ def test_what_is_coming_counts_as_held() -> None:
     after, of_each = roster.allowances(Counter({large: 476, small: 1}))
     assert before == allowance(0, 668)
     assert after == allowance(0, 191)
-    assert of_each == {large: 0, small: allowance(1, 191)}
+    assert of_each == {large: 0}
+    assert small not in of_each  # it holds a few: any other's share is its own
+
+
+@given(st.lists(st.integers(1, 60), max_size=40))
+def test_few_merchants_have_a_share_of_their_own_and_of_no_others_it_would_be_much_smaller(held: list[int]) -> None:
+    """At midnight there may be as many merchants as jobs, and each that is named is said to the ready set."""
+    limit = 768
+    roster, merchants = Roster(limit, 2_000), {new_id(): count for count in held}
+    for merchant, count in merchants.items():
+        roster.add(1, [claimed_job(merchant_id=merchant) for _ in range(count)])
+    most_each, named = roster.allowances(Counter())
+    room = max(0, limit - sum(held))
+    assert most_each == allowance(0, room)
+    for merchant, count in merchants.items():
+        assert named.get(merchant.int, most_each) - allowance(count, room) <= limit / FEW_SHARE
+    if sum(held) <= limit:
+        assert len(named) < FEW_SHARE
 
 
 def test_as_much_is_held_ahead_as_was_delivered_of_late_and_nothing_where_targets_are_slow() -> None:

@@ -256,7 +256,7 @@ def expire_waiting_across_merchants(
 def merchant_terms(connection: Connection[Any], merchant_ids: Sequence[UUID]) -> dict[UUID, MerchantTerms]:
     """The terms of each merchant that exists."""
     rows = connection.execute(
-        _QUERIES["merchant_limits_across_merchants"], {"merchant_ids": list(merchant_ids)}
+        _QUERIES["merchant_limits_across_merchants"], {"merchant_ids": arrays.ids(merchant_ids)}, binary=True
     ).fetchall()
     return {
         row[0]: MerchantTerms(

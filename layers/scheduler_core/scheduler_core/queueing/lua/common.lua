@@ -14,11 +14,16 @@ local WORDS = 4000
 local JUST_CAME_MS = 250
 
 -- Adds {score, member, score, member, ...} to a sorted set, in calls with no more words than Lua's stack has room for.
--- Answers how many of them are new.
-local function add(key, entries)
+-- `option` is ZADD's, such as 'NX', or nil. Answers how many of them are new.
+local function add(key, entries, option)
   local added = 0
   for i = 1, #entries, WORDS do
-    added = added + redis.call('ZADD', key, unpack(entries, i, math.min(i + WORDS - 1, #entries)))
+    local last = math.min(i + WORDS - 1, #entries)
+    if option then
+      added = added + redis.call('ZADD', key, option, unpack(entries, i, last))
+    else
+      added = added + redis.call('ZADD', key, unpack(entries, i, last))
+    end
   end
   return added
 end

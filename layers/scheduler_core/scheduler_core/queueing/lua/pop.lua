@@ -1,10 +1,10 @@
 -- Pops a batch, fairly. A popped batch is kept under its token until the token is reported done, or comes back.
 -- ARGV: now_ms, lead_ms, most, executor, token, visibility_ms, hold_ms, most entries of the set, number of done tokens,
 --       done tokens..., the most for any merchant, then (merchant, the most for this one) pairs...
--- Answers: [members, each on a line of its own, next look in ms from now or -1, how many entries are left in all, how many of
---           them are not due yet, 1 if the set must be rebuilt, 2 if it is being filled, 1 if PostgreSQL has more, 1 if it has more beside the heavy
---           merchants' backlogs, merchants whose terms are unknown]
-local MOVE_MOST = 2000
+-- Answers: [members, each on a line of its own, next look in ms from now or -1, how many entries are left in all, how many
+--           of them are not due yet, 1 if the set must be rebuilt or 2 if somebody is at it, 1 if PostgreSQL has more,
+--           1 if it has more beside the heavy merchants' backlogs, merchants whose terms are unknown]
+local MOVE_MOST, ROUND = 2000, 100
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZADD', EXECUTORS, now + PRESENCE_MS, ARGV[4])
 redis.call('DEL', WAKING)
@@ -68,14 +68,22 @@ while #movers > 0 and budget > 0 do
 end
 
 -- Round the merchants by weight (stride scheduling: the lowest pass is served next, and its pass grows by what it got).
+-- They are looked up some at a time; once one that was served is not behind the next of them, the ring is read again.
 local lines, taken, unknown, soonest = {}, 0, {}, -1
 local function look_again_in(ms) if soonest < 0 or ms < soonest then soonest = ms end end
-local queued = redis.call('ZCARD', RING)
-local quantum = math.max(1, math.ceil(most / math.max(1, queued)))
+local quantum = math.max(1, math.ceil(most / math.max(1, redis.call('ZCARD', RING))))
 local skipped, gone, vtime = 0, 0, nil
+local round, at, again_from, emptied = {}, 1, math.huge, {}
+local function next_in_ring() -- a merchant and its pass; nil: there is none
+  if not round[at] or again_from <= tonumber(round[at + 1]) then
+    if #emptied > 0 then redis.call('ZREM', RING, unpack(emptied)) end
+    round, at, again_from, emptied = redis.call('ZRANGE', RING, skipped, skipped + ROUND - 1, 'WITHSCORES'), 1, math.huge, {}
+  end
+  at = at + 2
+  return round[at - 2], round[at - 1]
+end
 while taken < most do
-  local entry = redis.call('ZRANGE', RING, skipped, skipped, 'WITHSCORES')
-  local merchant = entry[1]
+  local merchant, pass = next_in_ring()
   if not merchant then break end
   local terms = redis.call('HMGET', TERMS .. merchant, 'weight', 'max_concurrency', 'rate', 'active')
   local allowed = allowance[merchant] or most_each
@@ -89,7 +97,7 @@ while taken < most do
   elseif terms[4] == '0' then
     gone = gone + redis.call('ZCARD', READY .. merchant)
     redis.call('DEL', READY .. merchant)
-    redis.call('ZREM', RING, merchant)
+    emptied[#emptied + 1] = merchant
     wanted = -1
   end
   if wanted > 0 and terms[2] ~= '' then
@@ -108,20 +116,23 @@ while taken < most do
   if wanted == 0 or (wanted < 0 and terms[4] ~= '0') then
     skipped = skipped + 1
   elseif wanted > 0 then
-    local popped = redis.call('ZRANGE', READY .. merchant, 0, wanted - 1) -- ZPOPMIN would write the scores out
-    local got = #popped
-    if got > 0 then
+    -- One more shows whether any is left. ZPOPMIN would write the scores out.
+    local popped = redis.call('ZRANGE', READY .. merchant, 0, wanted)
+    local got = math.min(#popped, wanted)
+    if #popped > wanted then
+      popped[#popped] = nil
       redis.call('ZREMRANGEBYRANK', READY .. merchant, 0, got - 1)
+      again_from = math.min(again_from, tonumber(redis.call('ZINCRBY', RING, got / tonumber(terms[1]), merchant)))
+    else
+      redis.call('DEL', READY .. merchant)
+      emptied[#emptied + 1] = merchant
+    end
+    if got > 0 then
       lines[#lines + 1] = table.concat(popped, '\n')
       taken = taken + got
     end
     allowance[merchant] = allowed - got
-    gone, vtime = gone + got, entry[2]
-    if got < wanted or redis.call('EXISTS', READY .. merchant) == 0 then
-      redis.call('ZREM', RING, merchant)
-    else
-      redis.call('ZINCRBY', RING, got / tonumber(terms[1]), merchant)
-    end
+    gone, vtime = gone + got, pass
     if terms[2] ~= '' then
       local held, held_until = {}, string.format('%.0f', now + tonumber(ARGV[7]))
       for i = 1, got do
@@ -134,6 +145,7 @@ while taken < most do
     if interval then redis.call('SET', RATE .. merchant, arrival + got * interval, 'PX', 60000) end
   end
 end
+if #emptied > 0 then redis.call('ZREM', RING, unpack(emptied)) end
 if gone > 0 then redis.call('DECRBY', COUNT, gone) end
 if vtime then redis.call('SET', VTIME, vtime) end
 lines = table.concat(lines, '\n')

@@ -3,17 +3,18 @@
 -- Puts entries into merchants' queues; `queues` is {merchant, entries as for `add`, merchant, entries, ...}.
 -- Answers whether a merchant is among them that had nothing ready, and how many entries are new.
 local function make_ready(queues)
-  local vtime, total, newcomers = nil, 0, 0
+  local total, comers, vtime = 0, {}, redis.call('GET', VTIME) or 0
   for i = 1, #queues, 2 do
     local added = add(READY .. queues[i], queues[i + 1])
     if added > 0 then
-      vtime = vtime or redis.call('GET', VTIME) or 0
-      newcomers = newcomers + redis.call('ZADD', RING, 'NX', vtime, queues[i])
+      comers[#comers + 1] = vtime
+      comers[#comers + 1] = queues[i]
       total = total + added
     end
   end
-  if total > 0 then redis.call('INCRBY', COUNT, total) end
-  return newcomers > 0, total
+  if total == 0 then return false, 0 end
+  redis.call('INCRBY', COUNT, total)
+  return add(RING, comers, 'NX') > 0, total
 end
 
 -- How many of `most` entries one backlog may be: as many as ROOM_SHARE times the room that it leaves.
