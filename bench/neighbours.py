@@ -1,4 +1,4 @@
-"""How late do a few merchants' jobs come beside what others ask for? Four loads, which no other workload has.
+"""How late do a few merchants' jobs come beside what others ask for? Five loads, which no other workload has.
 
 Each keeps the ready set full, or falls due all at once, and none of it is the fault of those who wait.
 """
@@ -43,6 +43,8 @@ class Loads:
     limited_jobs: int = 65_000
     limited_per_second: int = 20
     instant_jobs: int = 30_000
+    crowd: int = 3_000
+    """Merchants with one job each."""
     posted_per_second: int = 1_500
     posted_ahead: timedelta = timedelta(seconds=60)
     posted_for: timedelta = timedelta(seconds=90)
@@ -80,15 +82,17 @@ class Neighbours:
 
     def instant(self) -> Mapping[str, float]:
         """A merchant's many jobs and one of each quiet merchant fall due at once; another of each a moment later."""
-        site, url = self._site, self._site.postgres.url
         with self._ready() as deployment:
-            due = whole_millisecond(utc_now() + _BEFORE_INSTANT + timedelta(seconds=self._loads.instant_jobs / 50_000))
-            stock.store(url, [self._loud], self._loads.instant_jobs, target_url=site.receiver.url, first_due=due)
-            for moment in (due, due + _AFTER_INSTANT):
-                stock.store(url, self._quiet, QUIET, target_url=site.receiver.url, first_due=moment)
-            stock.settle(url)
-            deployment.invoke("populator", {})
+            self._at_once(deployment, [self._loud], self._loads.instant_jobs)
             return self._lateness(self._quiet, 2 * QUIET)
+
+    def crowded(self) -> Mapping[str, float]:
+        """As `instant`, but of many merchants with one job each. `own_...` is the lateness of theirs."""
+        made = stock.make_merchants(self._site.postgres.url, QUIET + 1 + self._loads.crowd)
+        crowd = [merchant for merchant in made if merchant not in {self._loud, *self._quiet}]
+        with self._ready() as deployment:
+            self._at_once(deployment, crowd, len(crowd))
+            return _with_own(self._lateness(self._quiet, 2 * QUIET), self._lateness(crowd, len(crowd)))
 
     def posted_ahead(self) -> Mapping[str, float]:
         """A merchant asks for jobs on and on, each for in a minute, until those that wait are more than a set holds.
@@ -102,8 +106,7 @@ class Neighbours:
                 self._post(deployment, self._loud, due, loads.posted_jobs // loads.batches)
                 self._post(deployment, self._quiet[number % QUIET], due, 1)
             quiet = self._lateness(self._quiet, loads.batches)
-            own = self._lateness([self._loud], loads.posted_jobs)
-            return {**quiet, **{f"own_{name}": value for name, value in own.items()}}
+            return _with_own(quiet, self._lateness([self._loud], loads.posted_jobs))
 
     # Parts -----------------------------------------------------------------------------------------------------------
 
@@ -123,6 +126,16 @@ class Neighbours:
                 yield deployment
         finally:
             stock.limit(url, self._loud, None)
+
+    def _at_once(self, deployment: Deployment, merchants: Sequence[UUID], jobs: int) -> None:
+        """`jobs` of `merchants`, taking turns, fall due at one instant with one of each quiet one, and then one more."""
+        site, url = self._site, self._site.postgres.url
+        due = whole_millisecond(utc_now() + _BEFORE_INSTANT + timedelta(seconds=jobs / 50_000))
+        stock.store(url, merchants, jobs, target_url=site.receiver.url, first_due=due)
+        for moment in (due, due + _AFTER_INSTANT):
+            stock.store(url, self._quiet, QUIET, target_url=site.receiver.url, first_due=moment)
+        stock.settle(url)
+        deployment.invoke("populator", {})
 
     def _few_posted(self, deployment: Deployment) -> Mapping[str, float]:
         for number in _paced(_FEW, _EVERY):
@@ -164,10 +177,15 @@ LOADS: Final[Mapping[str, Load]] = {
     "nothing": Load(lambda _: 0, Neighbours.alone),
     "a limited merchant's backlog": Load(lambda loads: loads.limited_jobs, Neighbours.limited),
     "many due at one instant": Load(lambda loads: loads.instant_jobs, Neighbours.instant),
+    "many merchants at one instant": Load(lambda loads: loads.crowd, Neighbours.crowded),
     "many asked for ahead": Load(lambda loads: loads.posted_jobs, Neighbours.posted_ahead),
 }
 ONCE: Final = frozenset({"many asked for ahead"})
 """It takes minutes, and judges many jobs."""
+
+
+def _with_own(quiet: Mapping[str, float], own: Mapping[str, float]) -> Mapping[str, float]:
+    return {**quiet, **{f"own_{name}": value for name, value in own.items()}}
 
 
 def _left(connection: psycopg.Connection, merchants: Sequence[UUID]) -> int:

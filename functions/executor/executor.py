@@ -38,6 +38,13 @@ LIGHT_SECONDS = 1.0
 """How often what is not of heavy merchants is read on at most: some of it may be read again each time."""
 OTHERS_FILL_SECONDS = 0.01
 """How long to wait between two looks while another executor fills the set and there is nothing in it yet."""
+MEET_AHEAD = timedelta(seconds=5)
+"""How long before their jobs are due merchants are looked up."""
+MEET_SECONDS = 1.0
+MEET_AT_ONCE = 250
+"""So many with one statement: some 10 ms, for which a job that is due meanwhile has to wait."""
+MEET_MOST = 5_000
+"""Beyond that they are looked up when they are due."""
 REFILL_END_SECONDS = 5.0
 
 
@@ -118,6 +125,8 @@ class Executor:
         self._jobs_per_executor = jobs_per_executor
         self._refill_marks = refill_marks
         self._light_filled_at = 0.0
+        self._strangers: list[UUID] = []
+        self._met_at = 0.0
         self._clock = clock
         self._refilling: threading.Thread | None = None
         self._broken_off = False
@@ -215,10 +224,9 @@ class Executor:
         elif self._refill_marks.wants_light(popped) and monotonic() - self._light_filled_at >= LIGHT_SECONDS:
             self._light_filled_at = monotonic()
             self._start_refilling(self._refiller.beside, now)
-        if popped.hints:
-            self._take(popped, report)
-            return False
-        if popped.unknown_merchants:
+        self._take(popped, report)
+        self._meet(now, popped)
+        if popped.hints or popped.unknown_merchants or self._strangers:
             return False
         if popped.being_filled:
             self._queue.sleep(OTHERS_FILL_SECONDS)
@@ -239,6 +247,17 @@ class Executor:
             if newcomer and self._roster.room() >= 1:
                 return True
         return self._roster.room() >= 1
+
+    def _meet(self, now: datetime, popped: Popped) -> None:
+        """Look up whose jobs fall due soon, some of them with each turn: when they are due there is no time for it."""
+        soon = popped.look_again_seconds is not None and popped.look_again_seconds < MEET_AHEAD.total_seconds()
+        if not self._strangers and soon and monotonic() - self._met_at >= MEET_SECONDS:
+            self._met_at = monotonic()
+            coming = self._queue.merchants_due_by(now + MEET_AHEAD, most=MEET_MOST)
+            self._strangers = self._book.strangers(now + 2 * MEET_AHEAD, coming)
+        if self._strangers:
+            some, self._strangers = self._strangers[:MEET_AT_ONCE], self._strangers[MEET_AT_ONCE:]
+            self._queue.set_terms(self._book.look_up(now, some))
 
     def _take(self, popped: Popped, report: Report) -> None:
         if popped.hints:

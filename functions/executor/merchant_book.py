@@ -60,6 +60,15 @@ class MerchantBook:
             known |= {each.int: entry for each in unknown if (entry := self._entries.get(each)) is not None}
         return known
 
+    def strangers(self, until: datetime, merchant_ids: Iterable[UUID]) -> list[UUID]:
+        """Those of whom nothing will be known at `until` unless they are looked up."""
+        entries = self._entries
+        return [
+            each
+            for each in merchant_ids
+            if (entry := entries.get(each)) is None or until - entry.looked_up_at > KNOWN_FOR
+        ]
+
     def look_up(self, now: datetime, merchant_ids: Iterable[UUID]) -> list[tuple[MerchantLimits, bool]]:
         """Ask PostgreSQL; answers what the ready set must be told. A merchant that is not there is told as inactive."""
         wanted = list(merchant_ids)

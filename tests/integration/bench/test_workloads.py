@@ -81,7 +81,12 @@ def test_the_small_merchants_lateness_is_measured_beside_the_large_one(place: Si
 @pytest.mark.parametrize("name", LOADS)
 def test_the_quiet_are_measured_beside_a_load(place: Site, name: str) -> None:
     loads = Loads(
-        limited_jobs=300, instant_jobs=300, posted_per_second=50, posted_ahead=seconds(2), posted_for=seconds(2)
+        limited_jobs=300,
+        instant_jobs=300,
+        crowd=100,
+        posted_per_second=50,
+        posted_ahead=seconds(2),
+        posted_for=seconds(2),
     )
     figures = LOADS[name].measure(Neighbours(place, loads))
     assert (figures["missing"], figures["early"]) == (0, 0)

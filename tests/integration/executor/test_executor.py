@@ -18,13 +18,13 @@ from redis import Redis
 from standardwebhooks import Webhook
 
 from dev.redis import RedisServer
-from executor import handler, merchant_book
+from executor import executor, handler, merchant_book
 from executor.merchant_book import MerchantBook
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
 from scheduler_core.domain.jobs import Hint, MerchantLimits
 from scheduler_core.observability.log import logger
-from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.queueing.ready_set import Progress, ReadySet
 from scheduler_core.security.signing import merchant_secret, shown_secret
 from scheduler_core.settings import QueueSettings
 from scheduler_core.storage.database import Database, Role
@@ -210,6 +210,30 @@ def test_merchants_that_only_the_ready_set_knows_are_looked_up_together(
     assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
     assert sorted(each for group in asked for each in group) == sorted(merchants)
     assert len(asked) <= 3
+
+
+def test_merchants_are_looked_up_before_their_jobs_are_due(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once, a few at a time: at midnight there are thousands of them, and no time for it."""
+    due, merchants = utc_now() + seconds(1.5), [scene.merchant]
+    ids = scene.jobs(due=due)
+    for _ in range(4):
+        scene.merchant = store_merchant(scene.database_url)
+        merchants.append(scene.merchant)
+        ids += scene.jobs(due=due)
+    scene.queue.mark_filled(utc_now(), Progress())
+    look_up, asked = MerchantBook.look_up, list[list[UUID]]()
+
+    def counted(book: MerchantBook, now: datetime, merchant_ids: list[UUID]) -> list[tuple[MerchantLimits, bool]]:
+        assert now < due - seconds(1)
+        asked.append(merchant_ids)
+        return look_up(book, now, merchant_ids)
+
+    monkeypatch.setattr(MerchantBook, "look_up", counted)
+    monkeypatch.setattr(executor, "MEET_AT_ONCE", 2)
+    scene.invoke()
+    assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
+    assert sorted(each for group in asked for each in group) == sorted(merchants)
+    assert [len(group) for group in asked] == [2, 2, 1]
 
 
 def test_whoever_is_known_stays_so_while_others_are_looked_up(

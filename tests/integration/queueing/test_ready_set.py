@@ -557,6 +557,15 @@ def test_every_key_shares_one_hash_tag(queue: ReadySet, redis_url: str) -> None:
     assert all(key.startswith(b"{ts:0}:2:") for key in keys)
 
 
+def test_merchants_are_told_by_when_their_next_job_is_due(queue: ReadySet) -> None:
+    soon, sooner, late = (new_id() for _ in range(3))
+    for merchant, due in ((soon, 4), (sooner, 2), (late, 7)):
+        queue.announce(NOW, hints(merchant, [new_id(), new_id()], due_at=NOW + seconds(due)))
+    queue.announce(NOW, hints(new_id(), [new_id()]))  # ready, not to come
+    assert queue.merchants_due_by(NOW + seconds(5), most=10) == [sooner, soon]
+    assert queue.merchants_due_by(NOW + seconds(5), most=1) == [sooner]
+
+
 def test_cancellations_are_seen_by_whoever_asks(queue: ReadySet) -> None:
     job = new_id()
     queue.announce_cancelled(NOW, [job])

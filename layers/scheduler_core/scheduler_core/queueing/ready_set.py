@@ -327,6 +327,12 @@ class ReadySet:
             unknown_merchants=[UUID(hex=merchant.decode()) for merchant in unknown],
         )
 
+    def merchants_due_by(self, until: datetime, *, most: int) -> list[UUID]:
+        """Merchants of whom something that is to come is due by `until`, the soonest first."""
+        with self._translated():
+            found: list[Any] = self._redis.zrangebyscore(f"{self._base}:heads", "-inf", milliseconds(until), 0, most)
+        return [UUID(hex=merchant.decode()) for merchant in found]
+
     def finish(self, tokens: Sequence[str]) -> None:
         """These batches have been dealt with; the last word of an executor that pops no more."""
         if not tokens:
