@@ -128,7 +128,7 @@ class Neighbours:
             stock.limit(url, self._loud, None)
 
     def _at_once(self, deployment: Deployment, merchants: Sequence[UUID], jobs: int) -> None:
-        """`jobs` of `merchants`, taking turns, fall due at one instant with one of each quiet one, and then one more."""
+        """`jobs` of `merchants`, taking turns, and one of each quiet one fall due at once; later another of each."""
         site, url = self._site, self._site.postgres.url
         due = whole_millisecond(utc_now() + _BEFORE_INSTANT + timedelta(seconds=jobs / 50_000))
         stock.store(url, merchants, jobs, target_url=site.receiver.url, first_due=due)
