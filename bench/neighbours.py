@@ -88,8 +88,9 @@ class Neighbours:
 
     def crowded(self) -> Mapping[str, float]:
         """As `instant`, but of many merchants with one job each. `own_...` is the lateness of theirs."""
-        made = stock.make_merchants(self._site.postgres.url, QUIET + 1 + self._loads.crowd)
-        crowd = [merchant for merchant in made if merchant not in {self._loud, *self._quiet}]
+        others = {self._loud, *self._quiet}
+        made = stock.make_merchants(self._site.postgres.url, len(others) + self._loads.crowd)
+        crowd = [merchant for merchant in made if merchant not in others]
         with self._ready() as deployment:
             self._at_once(deployment, crowd, len(crowd))
             return _with_own(self._lateness(self._quiet, 2 * QUIET), self._lateness(crowd, len(crowd)))

@@ -254,7 +254,7 @@ class Executor:
         if not self._strangers and soon and monotonic() - self._met_at >= MEET_SECONDS:
             self._met_at = monotonic()
             coming = self._queue.merchants_due_by(now + MEET_AHEAD, most=MEET_MOST)
-            self._strangers = self._book.strangers(now + 2 * MEET_AHEAD, coming)
+            self._strangers = self._book.strangers(now + 2 * MEET_AHEAD, coming)  # so as to know them when they are due
         if self._strangers:
             some, self._strangers = self._strangers[:MEET_AT_ONCE], self._strangers[MEET_AT_ONCE:]
             self._queue.set_terms(self._book.look_up(now, some))

@@ -33,7 +33,7 @@ gc.set_threshold(20_000)
 
 
 _known_merchants: dict[UUID, Entry] = {}
-"""What the last invocation knew, which is served by this one alone: it is a minute old at most when it is used."""
+"""What invocations in this process have looked up, which come one after the other; each entry is used for a minute."""
 
 _TURNED_AWAY = {Arrival.IDLE: "idle", Arrival.ENOUGH: "not needed"}
 

@@ -11,7 +11,7 @@ from scheduler_core.domain.jobs import ClaimedJob
 
 AHEAD_SECONDS = 0.05
 FEW_SHARE = 64
-"""A merchant that has no more than one part in so many of the limit has a few: it may get what any other may get."""
+"""A merchant that has no more than one part in so many of all has a few: it may get what any other may get."""
 _MERCHANT = attrgetter("merchant_id.int")
 _LEASE = attrgetter("lease_id")
 
@@ -118,11 +118,14 @@ class Roster:
         """How many more jobs any merchant may get, and how many those may that have more than a few under way already.
 
         So many of each merchant are `coming` on board in any case. Merchants' ids are numbers here. At midnight there
-        may be as many merchants as jobs; of those named there are never more than `FEW_SHARE`.
+        may be as many merchants as jobs; of those named there are fewer than `FEW_SHARE`.
         """
         with self._changed:
-            room, few = max(0, self.room() - coming.total()), self.limit() // FEW_SHARE
-            held = self._of_merchant + coming if coming else self._of_merchant
+            room, held = (
+                max(0, self.room() - coming.total()),
+                self._of_merchant + coming if coming else self._of_merchant,
+            )
+            few = max(self.limit(), held.total()) // FEW_SHARE
             named = {merchant: allowance(count, room) for merchant, count in held.items() if count > few}
             return allowance(0, room), named
 

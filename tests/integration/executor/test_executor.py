@@ -189,51 +189,53 @@ def test_a_filling_that_redis_breaks_off_is_made_up_for(scene: Scene, monkeypatc
     assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
 
 
+def one_job_each(scene: Scene, count: int, *, due: datetime | None = None) -> tuple[list[UUID], list[UUID]]:
+    """So many new merchants, and their jobs."""
+    merchants, ids = list[UUID](), list[UUID]()
+    for _ in range(count):
+        scene.merchant = store_merchant(scene.database_url)
+        merchants.append(scene.merchant)
+        ids += scene.jobs(due=due)
+    return merchants, ids
+
+
+def look_ups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, list[UUID]]]:
+    """When merchants are looked up from now on, and which."""
+    look_up, asked = MerchantBook.look_up, list[tuple[datetime, list[UUID]]]()
+
+    def noted(book: MerchantBook, now: datetime, merchant_ids: list[UUID]) -> list[tuple[MerchantLimits, bool]]:
+        asked.append((now, merchant_ids))
+        return look_up(book, now, merchant_ids)
+
+    monkeypatch.setattr(MerchantBook, "look_up", noted)
+    return asked
+
+
 def test_merchants_that_only_the_ready_set_knows_are_looked_up_together(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another executor has told it their terms; one by one they took longer than all the rest."""
-    merchants, ids = [scene.merchant], scene.jobs()
-    for _ in range(29):
-        scene.merchant = store_merchant(scene.database_url)
-        merchants.append(scene.merchant)
-        ids += scene.jobs()
+    merchants, ids = one_job_each(scene, 30)
     scene.queue.set_terms([(MerchantLimits(merchant_id=each), True) for each in merchants])
-    look_up, asked = MerchantBook.look_up, list[list[UUID]]()
-
-    def counted(book: MerchantBook, now: datetime, merchant_ids: list[UUID]) -> list[tuple[MerchantLimits, bool]]:
-        asked.append(merchant_ids)
-        return look_up(book, now, merchant_ids)
-
-    monkeypatch.setattr(MerchantBook, "look_up", counted)
+    asked = look_ups(monkeypatch)
     scene.invoke()
     assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
-    assert sorted(each for group in asked for each in group) == sorted(merchants)
+    assert sorted(each for _, group in asked for each in group) == sorted(merchants)
     assert len(asked) <= 3
 
 
 def test_merchants_are_looked_up_before_their_jobs_are_due(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each once, a few at a time: at midnight there are thousands of them, and no time for it."""
-    due, merchants = utc_now() + seconds(1.5), [scene.merchant]
-    ids = scene.jobs(due=due)
-    for _ in range(4):
-        scene.merchant = store_merchant(scene.database_url)
-        merchants.append(scene.merchant)
-        ids += scene.jobs(due=due)
+    due = utc_now() + seconds(1.5)
+    merchants, ids = one_job_each(scene, 5, due=due)
     scene.queue.mark_filled(utc_now(), Progress())
-    look_up, asked = MerchantBook.look_up, list[list[UUID]]()
-
-    def counted(book: MerchantBook, now: datetime, merchant_ids: list[UUID]) -> list[tuple[MerchantLimits, bool]]:
-        assert now < due - seconds(1)
-        asked.append(merchant_ids)
-        return look_up(book, now, merchant_ids)
-
-    monkeypatch.setattr(MerchantBook, "look_up", counted)
+    asked = look_ups(monkeypatch)
     monkeypatch.setattr(executor, "MEET_AT_ONCE", 2)
     scene.invoke()
     assert {request.webhook_id for request in scene.receiver.deliveries()} == {str(job) for job in ids}
-    assert sorted(each for group in asked for each in group) == sorted(merchants)
-    assert [len(group) for group in asked] == [2, 2, 1]
+    assert sorted(each for _, group in asked for each in group) == sorted(merchants)
+    assert [len(group) for _, group in asked] == [2, 2, 1]
+    assert max(now for now, _ in asked) < due - seconds(1)
 
 
 def test_whoever_is_known_stays_so_while_others_are_looked_up(

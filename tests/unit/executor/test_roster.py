@@ -118,8 +118,7 @@ def test_what_is_coming_counts_as_held() -> None:
     after, of_each = roster.allowances(Counter({large: 476, small: 1}))
     assert before == allowance(0, 668)
     assert after == allowance(0, 191)
-    assert of_each == {large: 0}
-    assert small not in of_each  # it holds a few: any other's share is its own
+    assert of_each == {large: 0}  # the small one has a few: any other's share is its own
 
 
 @given(st.lists(st.integers(1, 60), max_size=40))
@@ -134,8 +133,7 @@ def test_few_merchants_have_a_share_of_their_own_and_of_no_others_it_would_be_mu
     assert most_each == allowance(0, room)
     for merchant, count in merchants.items():
         assert named.get(merchant.int, most_each) - allowance(count, room) <= limit / FEW_SHARE
-    if sum(held) <= limit:
-        assert len(named) < FEW_SHARE
+    assert len(named) < FEW_SHARE
 
 
 def test_as_much_is_held_ahead_as_was_delivered_of_late_and_nothing_where_targets_are_slow() -> None:

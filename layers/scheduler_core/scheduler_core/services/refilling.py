@@ -107,6 +107,7 @@ class Refiller:
         self, now: datetime, before: Progress, start: Place, alarm: Callable[[int], object] | None = None
     ) -> Refill:
         until, place, announced, due, must_invoke = now + self._horizon, start, 0, 0, False
+        filled_so_far = partial(self._queue.mark_filled, now, whole=start == _BEGINNING)
         seen: Counter[int] = Counter()
         page_most = min(PAGE, max(1, self._room // PAGES))
         while announced < self._room:
@@ -122,17 +123,17 @@ class Refiller:
             if filled.left_out:
                 break  # the next filling begins with this page again
             if len(page) < most:
-                self._queue.mark_filled(now, Progress(), whole=start == _BEGINNING)
+                filled_so_far(Progress())
                 return Refill(announced=announced, must_invoke=must_invoke)
             place = _end_of(page)
         if before.cursor is not None:
             # What is not of heavy merchants was read beyond this place already.
             light = _earlier(before.light, before.left_out_from)
-            self._queue.mark_filled(now, Progress(cursor=place, light=light, heavy=before.heavy), whole=False)
+            filled_so_far(Progress(cursor=place, light=light, heavy=before.heavy))
             return Refill(announced=announced, complete=False, must_invoke=must_invoke)
         heavy = _heavy(seen, seen.total())
         beside = self._light(now, place, heavy)
-        self._queue.mark_filled(now, Progress(cursor=place, light=beside.place, heavy=heavy), whole=start == _BEGINNING)
+        filled_so_far(Progress(cursor=place, light=beside.place, heavy=heavy))
         return Refill(
             announced=announced + beside.announced, complete=False, must_invoke=must_invoke or beside.must_invoke
         )

@@ -3,10 +3,11 @@
 -- Puts entries into merchants' queues; `queues` is {merchant, entries as for `add`, merchant, entries, ...}.
 -- Answers whether a merchant is among them that had nothing ready, and how many entries are new.
 local function make_ready(queues)
-  local total, comers, vtime = 0, {}, redis.call('GET', VTIME) or 0
+  local total, comers, vtime = 0, {}, nil
   for i = 1, #queues, 2 do
     local added = add(READY .. queues[i], queues[i + 1])
     if added > 0 then
+      vtime = vtime or redis.call('GET', VTIME) or 0
       comers[#comers + 1] = vtime
       comers[#comers + 1] = queues[i]
       total = total + added
