@@ -121,10 +121,8 @@ class Roster:
         may be as many merchants as jobs; of those named there are fewer than `FEW_SHARE`.
         """
         with self._changed:
-            room, held = (
-                max(0, self.room() - coming.total()),
-                self._of_merchant + coming if coming else self._of_merchant,
-            )
+            room = max(0, self.room() - coming.total())
+            held = self._of_merchant + coming if coming else self._of_merchant
             few = max(self.limit(), held.total()) // FEW_SHARE
             named = {merchant: allowance(count, room) for merchant, count in held.items() if count > few}
             return allowance(0, room), named

@@ -75,9 +75,13 @@ def test_jobs_are_taken_and_both_stores_are_well(database_url: str) -> None:
 
 
 def test_rotated_passwords_need_no_restart(
-    database_url: str, database_secret: str, redis_secret: str, secret_store: SecretStore, user: DatabaseUser,
+    database_url: str,
+    database_secret: str,
+    redis_secret: str,
+    secret_store: SecretStore,
+    user: DatabaseUser,
     redis_server: RedisServer,
-) -> None:  # fmt: skip
+) -> None:
     producer = Producer(store_merchant(database_url))
     assert producer.post("/jobs", {"target": TARGET}).status == 201
     user.set_password("rotated")
@@ -93,9 +97,13 @@ def test_rotated_passwords_need_no_restart(
 
 @pytest.mark.parametrize("trouble", ["wrong password", "no such secret", "keeper away", "nonsense"])
 def test_i9_a_secret_that_does_not_open_the_database_is_a_503_and_its_cause_logged_once(
-    trouble: str, database_url: str, secret_store: SecretStore, user: DatabaseUser, monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+    database_url: str,
+    secret_store: SecretStore,
+    user: DatabaseUser,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     arn, cause = {
         "wrong password": (secret_store.keep(user.as_rds("hidden")), "password authentication failed"),
         "no such secret": ("scheduler/none", "ResourceNotFoundException"),
