@@ -16,7 +16,17 @@ from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds
 from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
 from scheduler_core.kept_secrets import GivenSecret
-from scheduler_core.queueing.ready_set import BASE_KEY, PRIORITY_STEP, ROOM_SHARE, Popped, Progress, ReadySet
+from scheduler_core.queueing import ready_set
+from scheduler_core.queueing.ready_set import (
+    BASE_KEY,
+    BUNDLE_LEAST,
+    BUNDLE_MOST,
+    PRIORITY_STEP,
+    ROOM_SHARE,
+    Popped,
+    Progress,
+    ReadySet,
+)
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, hints, new_id, seconds
 
@@ -95,6 +105,150 @@ def test_a_job_is_popped_earlier_by_the_lead(queue: ReadySet) -> None:
     merchant, job = a_merchant(queue), new_id()
     queue.announce(NOW, hints(merchant, [job], due_at=NOW + seconds(2)))
     assert jobs_of(pop(queue, at=1.96, lead=seconds(0.05))) == [job]
+
+
+def backlog(merchant: UUID, count: int, *, priority: int = 0, due: float = -1) -> list[Hint]:
+    return hints(merchant, [new_id() for _ in range(count)], due_at=NOW + seconds(due), priority=priority)
+
+
+def test_a_backlog_is_a_few_entries(queue: ReadySet, redis_url: str) -> None:
+    merchant = a_merchant(queue)
+    queue.fill(NOW, backlog(merchant, 3 * BUNDLE_MOST + BUNDLE_LEAST - 1))
+    with Redis.from_url(redis_url) as client:
+        assert client.zcard(f"{BASE_KEY}:bundles:{merchant.hex}") == 3
+        assert client.zcard(f"{BASE_KEY}:ready:{merchant.hex}") == BUNDLE_LEAST - 1
+    assert queue.depth(NOW).due == 3 * BUNDLE_MOST + BUNDLE_LEAST - 1
+
+
+def test_what_is_bundled_goes_by_priority_and_due_time_with_what_is_not(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    filled = backlog(merchant, 20, due=-8) + backlog(merchant, 20, due=-4) + backlog(merchant, 20, priority=5, due=-2)
+    first, early, late = (
+        backlog(merchant, 1, priority=priority, due=due) for priority, due in ((9, -1), (0, -6), (0, -1))
+    )
+    for start in range(0, len(filled), 20):  # one bundle each
+        queue.fill(NOW, filled[start : start + 20])
+    for each in (late, early, first):
+        queue.announce(NOW, each)
+    expected = first + filled[40:] + filled[:20] + early + filled[20:40] + late
+    popped = [jobs_of(pop(queue, most=most, token=str(most))) for most in (7, 11, 30, 40)]
+    assert [len(each) for each in popped] == [7, 11, 30, 15]
+    assert [job for each in popped for job in each] == [hint.job_id for hint in expected]
+
+
+def test_bundled_jobs_need_places_and_give_them_back(queue: ReadySet) -> None:
+    merchant = a_merchant(queue, max_concurrency=10)
+    queue.fill(NOW, backlog(merchant, 30))
+    got = pop(queue)
+    assert len(got.hints) == 10
+    assert pop(queue, token="u").hints == []
+    queue.release(got.hints[:4])
+    assert len(pop(queue, token="v").hints) == 4
+
+
+def test_bundled_jobs_come_back_from_an_executor_that_died(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    filled = backlog(merchant, 30)
+    queue.fill(NOW, filled)
+    got = jobs_of(pop(queue, most=12))
+    assert sorted(jobs_of(pop(queue, at=6, token="u"))) == sorted(hint.job_id for hint in filled)
+    assert len(got) == 12
+
+
+def test_an_inactive_merchants_bundles_are_dropped(queue: ReadySet) -> None:
+    merchant = new_id()
+    queue.set_terms([(MerchantLimits(merchant_id=merchant), False)])
+    queue.fill(NOW, backlog(merchant, 30) + backlog(merchant, 3))
+    assert pop(queue).hints == []
+    assert queue.depth(NOW).size == 0
+
+
+def test_what_was_announced_and_is_bundled_now_is_there_once(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    filled = backlog(merchant, 30)
+    queue.announce(NOW, filled[5:15])
+    queue.fill(NOW, filled, anew=True)
+    assert queue.depth(NOW).due == 30
+    assert sorted(jobs_of(pop(queue))) == sorted(hint.job_id for hint in filled)
+
+
+def test_a_set_with_bundles_is_not_whole_while_it_is_filled_anew(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    queue.mark_filled(NOW, Progress())
+    queue.fill(NOW, backlog(merchant, 3), anew=True)
+    assert queue.is_whole()  # nothing went out of it
+    queue.fill(NOW, backlog(merchant, 20))
+    queue.fill(NOW, backlog(merchant, 20), anew=True)
+    assert not queue.is_whole()
+    queue.mark_filled(NOW, Progress())
+    assert len(pop(queue).hints) == 23
+
+
+def test_a_full_set_takes_the_more_urgent_for_the_last_of_a_bundle(redis_url: str) -> None:
+    with roomy(redis_url, 80) as queue:
+        merchant = a_merchant(queue)
+        filled = backlog(merchant, 70)
+        assert queue.fill(NOW, filled).left_out == 0
+        urgent, later = backlog(merchant, 3, priority=9), backlog(merchant, 2, due=-0.5)
+        queue.announce(NOW, urgent + later)
+        assert queue.depth(NOW).due == 70
+        popped = jobs_of(pop(queue))
+        assert popped[:3] == sorted(hint.job_id for hint in urgent)
+        assert popped[3:] == [hint.job_id for hint in filled[:67]]
+        with Redis.from_url(redis_url) as client:
+            assert not client.exists(f"{BASE_KEY}:bundled")
+        assert queue.resume().left_out_from is not None
+
+
+@given(
+    waiting=st.dictionaries(st.sampled_from(JOBS), st.tuples(st.sampled_from(MERCHANTS), st.sampled_from([0, 7]))),
+    dues=st.lists(st.integers(-4, 1), min_size=len(JOBS), max_size=len(JOBS)),
+    announced=st.sets(st.sampled_from(JOBS)),
+    page=st.integers(2, 12),
+    pops=st.lists(st.integers(0, 5), max_size=6),
+    room=st.sampled_from([8, 14, 1_000]),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_bundled_and_popped_and_filled_anew_each_job_is_there_once(
+    redis_url: str,
+    waiting: dict[UUID, tuple[UUID, int]],
+    dues: list[int],
+    announced: set[UUID],
+    page: int,
+    pops: list[int],
+    room: int,
+) -> None:
+    """Some is announced before; all is filled page by page, popped in part, and filled anew, until nothing is left."""
+    due_of = dict(zip(JOBS, (NOW + seconds(due) for due in dues), strict=True))
+    all_hints = [Hint(merchant, job, due_of[job], priority) for job, (merchant, priority) in waiting.items()]
+    left = {hint.job_id: hint for hint in sorted(all_hints, key=lambda hint: (hint.due_at, hint.job_id))}
+    with Redis.from_url(redis_url) as client, pytest.MonkeyPatch.context() as patch, roomy(redis_url, room) as queue:
+        patch.setattr(ready_set, "BUNDLE_LEAST", 2)
+        client.flushall()
+        queue.set_terms([(MerchantLimits(merchant_id=merchant), True) for merchant in MERCHANTS])
+        queue.announce(NOW, [left[job] for job in announced & left.keys()])
+        for turn, most in enumerate([*pops, *[100] * 8]):
+            given_hints = list(left.values())
+            for start in range(0, len(given_hints), page):
+                queue.fill(NOW, given_hints[start : start + page], anew=start == 0)
+            queue.mark_filled(NOW, Progress())
+            popped = jobs_of(pop(queue, at=2, most=most, token=f"t{turn}", done=[f"t{turn - 1}"]))
+            assert len(popped) == len(set(popped))
+            assert left.keys() >= set(popped)
+            for job in popped:
+                del left[job]
+            held = contents(client)
+            bundles = {
+                key.rsplit(b":", 1)[1]: sum((len(member) - 33) // 32 for member, _ in held[key])
+                for key in held
+                if b":bundles:" in key
+            }
+            counted: dict[bytes, bytes] = client.hgetall(f"{BASE_KEY}:bundled")
+            assert {merchant: int(count) for merchant, count in counted.items()} == bundles
+            singles = {key.rsplit(b":", 1)[1]: len(held[key]) for key in held if b":ready:" in key}
+            assert int(held.get(b"{ts:0}:3:ready_count", 0)) == sum(bundles.values()) + sum(singles.values())
+            assert {merchant for merchant, _ in held.get(b"{ts:0}:3:ring", [])} == bundles.keys() | singles.keys()
+    assert not left
 
 
 def test_the_same_hint_twice_is_one_entry(queue: ReadySet) -> None:
@@ -450,7 +604,7 @@ def test_what_finds_no_room_is_due_last_and_the_next_filling_begins_before_it(
             queues = {key.rsplit(b":", 1)[1]: dict(held[key]) for key in held if b":ready:" in key}
             ready = {member for members in queues.values() for member in members}
             to_come = {member: due for key in held if b":later:" in key for member, due in held[key]}
-            assert int(held.get(b"{ts:0}:2:later_count", 0)) == len(to_come)
+            assert int(held.get(b"{ts:0}:3:later_count", 0)) == len(to_come)
             assert len(ready) + len(to_come) <= room + room // 16
             announced = {
                 f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}".encode(): (hint.due_at, hint.job_id)
@@ -488,10 +642,10 @@ def test_what_the_set_knows_of_itself_is_true(redis_url: str, steps: list[list[H
         {key.rsplit(b":", 1)[1]: [score for _, score in held[key]] for key in held if kind in key}
         for kind in (b":ready:", b":later:")
     )
-    assert int(held.get(b"{ts:0}:2:ready_count", 0)) == sum(map(len, ready.values()))
-    assert int(held.get(b"{ts:0}:2:later_count", 0)) == sum(map(len, later.values()))
-    assert {merchant for merchant, _ in held.get(b"{ts:0}:2:ring", [])} == ready.keys()
-    heads, tails = dict(held.get(b"{ts:0}:2:heads", [])), dict(held.get(b"{ts:0}:2:tails", []))
+    assert int(held.get(b"{ts:0}:3:ready_count", 0)) == sum(map(len, ready.values()))
+    assert int(held.get(b"{ts:0}:3:later_count", 0)) == sum(map(len, later.values()))
+    assert {merchant for merchant, _ in held.get(b"{ts:0}:3:ring", [])} == ready.keys()
+    heads, tails = dict(held.get(b"{ts:0}:3:heads", [])), dict(held.get(b"{ts:0}:3:tails", []))
     assert heads.keys() == tails.keys() == later.keys()
     assert all(heads[merchant] <= min(later[merchant]) for merchant in later)
     assert all(tails[merchant] >= max(later[merchant]) for merchant in later)
@@ -554,7 +708,7 @@ def test_every_key_shares_one_hash_tag(queue: ReadySet, redis_url: str) -> None:
     with Redis.from_url(redis_url) as client:
         keys = client.keys("*")
     assert len(keys) > 8
-    assert all(key.startswith(b"{ts:0}:2:") for key in keys)
+    assert all(key.startswith(b"{ts:0}:3:") for key in keys)
 
 
 def test_merchants_are_told_by_when_their_next_job_is_due(queue: ReadySet) -> None:

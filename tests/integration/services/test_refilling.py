@@ -72,6 +72,52 @@ def test_filling_twice_doubles_nothing(database: Database, database_url: str, qu
     assert queue.depth(NOW).size == 20
 
 
+@pytest.mark.parametrize("merchants", [1, 7])
+def test_filling_again_while_it_is_worked_off_doubles_nothing(
+    database: Database, database_url: str, queue: ReadySet, merchants: int
+) -> None:
+    """Whatever was bundled how: each minute's filling says anew what waits."""
+    for _ in range(merchants):
+        merchant = store_merchant(database_url)
+        store_jobs(database_url, merchant, 2_100 // merchants)
+        queue.set_terms([(MerchantLimits(merchant_id=merchant), True)])
+    left = 2_100 // merchants * merchants
+    for turn in range(5):
+        refiller(database, queue).from_the_start(NOW)
+        assert queue.depth(NOW).due == left
+        popped = queue.pop(NOW, executor="one", token=str(turn), most=333, done=[str(turn - 1)])
+        with database.statement() as connection:
+            claimed = claims.claim(connection, popped.hints, lease_id=turn, now=NOW, due_before=NOW, lease=seconds(60))
+        assert len(claimed) == len(popped.hints) == 333
+        left -= 333
+        assert queue.depth(NOW).due == left
+
+
+def test_what_was_left_out_before_a_backlog_in_bundles_is_filled_in_and_doubles_nothing(
+    database: Database, database_url: str, redis_url: str
+) -> None:
+    merchant = store_merchant(database_url)
+    store_jobs(database_url, merchant, 900, next_run_at=NOW - seconds(9))
+    with ReadySet(GivenSecret(redis_url), timeout_seconds=5, most=600) as queue:
+        fill = refiller(database, queue, room=600)
+        queue.set_terms([(MerchantLimits(merchant_id=merchant), True)])
+        fill.from_the_start(NOW)
+        urgent = store_jobs(database_url, merchant, 20, next_run_at=NOW - seconds(1), priority=9)
+        queue.announce(NOW, hints(merchant, urgent, due_at=NOW - seconds(1), priority=9))
+        got: list[str] = []
+        for turn in range(9):
+            popped = queue.pop(NOW, executor="one", token=str(turn), most=150, done=[str(turn - 1)])
+            with database.statement() as connection:
+                claimed = claims.claim(
+                    connection, popped.hints, lease_id=turn, now=NOW, due_before=NOW, lease=seconds(60)
+                )
+            assert len(claimed) == len(popped.hints)
+            got += [job for _, job in popped.hints]
+            fill.further(NOW)
+    assert len(got) == len(set(got)) == 920
+    assert set(got[:20]) == {each.hex for each in urgent}
+
+
 def test_a_backlog_larger_than_the_room_is_filled_piece_by_piece(
     database: Database, database_url: str, queue: ReadySet
 ) -> None:

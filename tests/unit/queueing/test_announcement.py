@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint
-from scheduler_core.queueing.ready_set import ANNOUNCE_PAGE, PRIORITY_STEP, announcement
+from scheduler_core.queueing.ready_set import ANNOUNCE_PAGE, BUNDLE_LEAST, BUNDLE_MOST, PRIORITY_STEP, announcement
 from tests.builders import NOW, new_id, seconds
 
 IDS = st.integers(0, 2**128 - 1).map(lambda number: UUID(int=number))
@@ -30,6 +30,13 @@ def pairs(entries: Any) -> list[tuple[int, str]]:
 
 def member(hint: Hint) -> str:
     return f"{hint.merchant_id.hex}{hint.job_id.hex}:{hint.priority}"
+
+
+def told(page: Sequence[int | str]) -> tuple[int | str, dict[int | str, tuple[list[tuple[int, str]], ...]]]:
+    """Which says the same in any order."""
+    earliest, *said = page
+    queues = (tuple(sorted(pairs(entries)) for entries in both) for both in zip(said[1::3], said[2::3], strict=True))
+    return earliest, dict(zip(said[::3], queues, strict=True))
 
 
 def check(page: Sequence[int | str], hints: Sequence[Hint]) -> None:
@@ -53,6 +60,32 @@ def test_every_hint_is_said_once_where_it_belongs(hints: list[Hint]) -> None:
     assert said.now_ms == milliseconds(NOW)
     (page,) = said.pages
     check(page, hints)
+
+
+@given(st.lists(HINTS, max_size=6).map(lambda lists: [hint for each in lists for hint in each]), st.booleans())
+def test_what_is_bundled_says_the_same(hints: list[Hint], same_merchant: bool) -> None:
+    """A bundle is many jobs of one merchant and priority in due order, and stands where the first of them would."""
+    if same_merchant:
+        hints = [hint._replace(merchant_id=UUID(int=1), priority=hint.priority // 50) for hint in hints]
+    hints.sort(key=lambda hint: hint.due_at)
+    opened = [list(page) for page in announcement(NOW, hints, bundled=True).pages]
+    for page in opened:
+        for place in range(2, len(page), 3):
+            singles: list[tuple[int, str]] = []
+            for score, entry in pairs(page[place]):
+                of_merchant, (jobs, priority) = entry[:32], entry[32:].split(":")
+                ids = [jobs[at : at + 32] for at in range(0, len(jobs), 32)]
+                assert len(ids) == 1 or BUNDLE_LEAST <= len(ids) <= BUNDLE_MOST
+                due = {hint.job_id.hex: milliseconds_up(hint.due_at) for hint in reversed(hints)}
+                assert len(ids) == 1 or score == (100 - int(priority)) * PRIORITY_STEP + due[ids[0]]
+                singles += [
+                    ((100 - int(priority)) * PRIORITY_STEP + due[each], f"{of_merchant}{each}:{priority}")
+                    for each in ids
+                ]
+            page[place] = json.dumps([word for score, entry in singles for word in (str(score), entry)])
+    assert len({hint.job_id for hint in hints}) < len(hints) or [*map(told, opened)] == [
+        *map(told, announcement(NOW, hints).pages)
+    ]
 
 
 def test_many_hints_are_said_page_by_page() -> None:

@@ -1,9 +1,11 @@
 """The ready set: which jobs fall due within the horizon, popped fairly across merchants.
 
 Everything here is a hint (I2) and may vanish at any moment (I1). All keys share one hash tag, `{ts:0}`, so that a
-cluster keeps a shard on one node; the `2` after it is the version of the layout. Needs Redis 6.2 or Valkey 7.2.
+cluster keeps a shard on one node; the `3` after it is the version of the layout. Needs Redis 6.2 or Valkey 7.2.
 """
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from scheduler_core.kept_secrets import Secret, secret_of
 from scheduler_core.queueing.redis_py import NoBackoff, Pipeline, PubSub, Retry, Script, redis
 from scheduler_core.settings import QueueSettings
 
-BASE_KEY = "{ts:0}:2"
+BASE_KEY = "{ts:0}:3"
 ANNOUNCE_PAGE = 1_000
 ROOM_SHARE = 7
 """So many times the room that it leaves one merchant's backlog may take: seven eighths of the set if it is alone, seven
@@ -37,7 +39,10 @@ TICK_KNOWN_SECONDS = TICK.total_seconds() + 5.0
 """How long a tick promises another: one that is later than that has stopped, for all we know."""
 PRIORITY_STEP = 1 << 42
 """Above every due time in milliseconds, so that priority outweighs it in a queue's scores."""
-_JOB_HEX = slice(32, 64)
+BUNDLE_LEAST = 8
+"""Where a filling brings at least so many due jobs of one merchant and priority at once, they are bundled."""
+BUNDLE_MOST = 128
+"""So many at most: within a bundle they go by when it was filled, whatever is announced meanwhile."""
 _UNABLE = ("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN")
 _NEWCOMER = b"newcomer"
 _SCRIPTS = {
@@ -90,18 +95,22 @@ class Announcement(NamedTuple):
 
     A page is of at least one and at most `ANNOUNCE_PAGE` hints: when the earliest is due in milliseconds, then for each
     merchant its id (32 hex digits), the entries of its queue, which are due by `now_ms`, and its entries to come.
-    Entries are JSON, `["score", "member", "score", "member", ...]`.
+    Entries are JSON, `["score", "member", "score", "member", ...]`; in a queue a member may be a bundle.
     """
 
     now_ms: int
     pages: list[list[int | str]]
 
 
-def announcement(now: datetime, hints: Sequence[Hint]) -> Announcement:
-    """What there is to say of `hints` at `now`; what is due then is ready, the rest is to come."""
+def announcement(now: datetime, hints: Sequence[Hint], *, bundled: bool = False) -> Announcement:
+    """What there is to say of `hints` at `now`; what is due then is ready, the rest is to come.
+
+    `bundled`: many due jobs of one merchant and priority are one entry, which costs as little as a single one.
+    """
     now_ms = milliseconds(now)
     starts = range(0, len(hints), ANNOUNCE_PAGE)
-    return Announcement(now_ms, [_page(now_ms, hints[start : start + ANNOUNCE_PAGE]) for start in starts])
+    page = _bundled_page if bundled else _page
+    return Announcement(now_ms, [page(now_ms, hints[start : start + ANNOUNCE_PAGE]) for start in starts])
 
 
 def _page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
@@ -122,8 +131,38 @@ def _page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
             later.append(f'{due}","{member}')
         else:
             ready.append(f'{(100 - priority) * PRIORITY_STEP + due}","{member}')
+    return _said(earliest, merchants.values())
+
+
+def _bundled_page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
+    """As `_page`, of hints in the order of due times."""
+    merchants: dict[int, tuple[str, list[str], list[str]]] = {}
+    runs: defaultdict[tuple[int, int], tuple[list[int], list[str]]] = defaultdict(lambda: ([], []))
+    last, due = hints[0].due_at, milliseconds_up(hints[0].due_at)
+    earliest = due
+    for merchant_id, job_id, due_at, priority in hints:
+        if due_at != last:
+            last, due = due_at, milliseconds_up(due_at)
+        dues, jobs = runs[merchant_id.int, priority]
+        dues.append(due)
+        jobs.append(job_id.int.to_bytes(16).hex())
+    for (merchant, priority), (dues, jobs) in runs.items():
+        merchant_hex = f"{merchant:032x}"
+        _, ready, later = merchants.setdefault(merchant, (merchant_hex, [], []))
+        start, count = 0, bisect_right(dues, now_ms)
+        above = (100 - priority) * PRIORITY_STEP
+        while count - start >= BUNDLE_LEAST:
+            end = min(count, start + BUNDLE_MOST)
+            ready.append(f'{above + dues[start]}","{merchant_hex}{"".join(jobs[start:end])}:{priority}')
+            start = end
+        ready += [f'{above + dues[at]}","{merchant_hex}{jobs[at]}:{priority}' for at in range(start, count)]
+        later += [f'{dues[at]}","{merchant_hex}{jobs[at]}:{priority}' for at in range(count, len(dues))]
+    return _said(earliest, merchants.values())
+
+
+def _said(earliest: int, merchants: Iterable[tuple[str, list[str], list[str]]]) -> list[int | str]:
     page: list[int | str] = [earliest]
-    for merchant_hex, ready, later in merchants.values():
+    for merchant_hex, ready, later in merchants:
         page += (merchant_hex, _json(ready), _json(later))
     return page
 
@@ -152,6 +191,8 @@ class Progress(NamedTuple):
     light: Place | None = None
     """Where it stopped reading what is not of `heavy` merchants, which it passes over from `cursor` on."""
     heavy: tuple[UUID, ...] = ()
+    has_bundles: bool = False
+    """Some of what is before `cursor` is in bundles: it must not be filled again unless all of it is."""
 
 
 class Arrival(StrEnum):
@@ -169,6 +210,7 @@ class _Source(StrEnum):
 
     ANNOUNCED = "announced"
     FILLING = "filling"
+    FILLING_ANEW = "filling anew"
     BESIDE = "beside"
 
 
@@ -240,12 +282,19 @@ class ReadySet:
                 return self.send(prepared)
         return bool(must_invoke)
 
-    def fill(self, now: datetime, hints: Sequence[Hint]) -> Filled:
+    def fill(self, now: datetime, hints: Sequence[Hint], *, anew: bool = False) -> Filled:
         """As `announce`, for a backlog in the order of due times: it leaves room for what is announced.
 
-        The caller says where it had to stop (`mark_filled`).
+        What is due of it goes in in bundles, which must not be in the set already. `anew`: this is the first page of
+        all there is, so what fillings have bundled before goes out; if there was any, the set is not whole until
+        `mark_filled`. The caller says there where it had to stop.
         """
-        return self._add(announcement(now, hints), _Source.FILLING)
+        prepared = announcement(now, hints, bundled=True)
+        if not anew:
+            return self._add(prepared, _Source.FILLING)
+        first = self._add(prepared._replace(pages=prepared.pages[:1]), _Source.FILLING_ANEW)
+        rest = self._add(prepared._replace(pages=prepared.pages[1:]), _Source.FILLING)
+        return Filled(first.must_invoke or rest.must_invoke, first.left_out + rest.left_out)
 
     def fill_beside(self, now: datetime, hints: Sequence[Hint]) -> Filled:
         """As `fill`, for what is no backlog: it may take the room that is left."""
@@ -316,7 +365,11 @@ class ReadySet:
             members, look_again_ms, left, to_come, missing, more, light, unknown = self._run("pop", args)
         return Popped(
             token=token,
-            hints=[(member[:32], member[_JOB_HEX]) for member in members.decode().split()],
+            hints=[
+                (member[:32], member[at : at + 32])
+                for member in members.decode().split()
+                for at in range(32, len(member) - 32, 32)
+            ],
             look_again_seconds=None if look_again_ms < 0 else look_again_ms / 1_000,
             left=left,
             to_come=to_come,
@@ -473,8 +526,9 @@ class ReadySet:
             pipe.getdel(f"{self._base}:turned_away_from")
             pipe.get(f"{self._base}:light")
             pipe.smembers(f"{self._base}:heavy")
+            pipe.exists(f"{self._base}:bundled")
             pipe.delete(f"{self._base}:filled_until")
-            cursor, left_out, turned_away, light, heavy, _ = pipe.execute()
+            cursor, left_out, turned_away, light, heavy, bundled, _ = pipe.execute()
         missing = [int(moment) for moment in (left_out, turned_away) if moment is not None]
         return Progress(
             cursor=_place(cursor),
@@ -482,6 +536,7 @@ class ReadySet:
             left_out_from=Place(from_milliseconds(min(missing) - 1), UUID(int=0)) if missing else None,
             light=_place(light),
             heavy=tuple(UUID(hex=merchant.decode()) for merchant in heavy),
+            has_bundles=bool(bundled),
         )
 
     def take_duty(self, duty: str, holder: str, *, seconds: float) -> bool:

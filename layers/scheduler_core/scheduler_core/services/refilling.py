@@ -113,7 +113,7 @@ class Refiller:
         while announced < self._room:
             most = min(page_most, self._room - announced)
             page = self._page(place, until, most)
-            filled = self._queue.fill(now, page)
+            filled = self._queue.fill(now, page, anew=place == _BEGINNING)
             must_invoke |= filled.must_invoke
             announced += len(page) - filled.left_out
             due += min(len(page) - filled.left_out, bisect_right(page, now, key=_DUE_AT))
@@ -143,13 +143,19 @@ class Refiller:
 
     def _copy_further(self, now: datetime) -> Refill:
         before = self._queue.resume()
-        return self._copy(now, before, _earlier(before.cursor, before.left_out_from) or _BEGINNING)
+        start = _earlier(before.cursor, before.left_out_from) or _BEGINNING
+        return self._copy_from(now, before, start)
+
+    def _copy_from(self, now: datetime, before: Progress, start: Place) -> Refill:
+        if before.has_bundles and start != before.cursor:  # what lies between is in the set
+            return self._copy(now, Progress(), _BEGINNING)
+        return self._copy(now, before, start)
 
     def _copy_beside(self, now: datetime) -> Refill:
         before = self._queue.resume()
         start = _earlier(before.light, before.left_out_from)
         if before.cursor is None:  # then nobody is heavy
-            return self._copy(now, before, start) if start else Refill()
+            return self._copy_from(now, before, start) if start else Refill()
         if start is None:  # somebody else has seen to it
             self._queue.mark_filled(now, before, whole=False)
             return Refill(complete=False)

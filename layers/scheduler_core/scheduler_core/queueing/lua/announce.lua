@@ -2,13 +2,15 @@
 -- The set holds what is due first: where there is too little room, what is due last of all that is to come goes out again;
 -- and until a filling brings what is missing, nothing comes in behind it. Else room that becomes free would be taken by what
 -- is due later, and what is missing would miss its time.
--- ARGV: now_ms, most entries, linger_ms, where they come from ('announced', 'filling', 'beside'), when the earliest is due
---       in ms, then (merchant, the entries of its queue, its entries to come) three by three. Entries are JSON,
---       ["score", "member", "score", "member", ...]: to decode them costs less than as many arguments, and numbers would
---       have to be written out again.
+-- ARGV: now_ms, most entries, linger_ms, where they come from ('announced', 'filling', 'filling anew', 'beside'), when the
+--       earliest is due in ms, then (merchant, the entries of its queue, its entries to come) three by three. Entries are
+--       JSON, ["score", "member", "score", "member", ...]: to decode them costs less than as many arguments, and numbers
+--       would have to be written out again. The queue's entries of a filling may be bundles.
 -- Answers: [1 if the caller must invoke an executor, how many of the hints were left out for want of room]
 local now, most, earliest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[5])
-local is_announced, is_filling = ARGV[4] == 'announced', ARGV[4] == 'filling'
+local is_announced, is_anew = ARGV[4] == 'announced', ARGV[4] == 'filling anew'
+local is_filling = is_anew or ARGV[4] == 'filling'
+if is_anew then drop_bundles() end
 local head = next_due()
 local function decoded(place) -- of each merchant's three: {merchant, entries, merchant, entries, ...}
   local queues = {}

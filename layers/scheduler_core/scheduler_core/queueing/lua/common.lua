@@ -1,9 +1,11 @@
--- Put before each script, with the parts that it names. KEYS[1] is the shard's base key, e.g. "{ts:0}:2"; every other key
--- hangs below it, in the same slot. Members are "<merchant, 32 hex><job, 32 hex>:<priority>". PRIORITY_STEP, PRESENCE_MS,
--- how long an executor counts as awake after it was heard of, and ROOM_SHARE are put before it by ready_set.py.
+-- Put before each script, with the parts that it names. KEYS[1] is the shard's base key, e.g. "{ts:0}:3"; every other key
+-- hangs below it, in the same slot. Members are "<merchant, 32 hex><job, 32 hex>:<priority>"; a bundle is a member with
+-- several jobs' ids one behind the other. PRIORITY_STEP, PRESENCE_MS, how long an executor counts as awake after it was
+-- heard of, and ROOM_SHARE are put before it by ready_set.py.
 local base = KEYS[1]
 local RING, TERMS, READY = base .. ':ring', base .. ':terms:', base .. ':ready:'
 local HELD, RATE, COUNT, VTIME = base .. ':held:', base .. ':rate:', base .. ':ready_count', base .. ':vtime'
+local BUNDLES, BUNDLED = base .. ':bundles:', base .. ':bundled'
 local EXECUTORS, WAKE, WAKING = base .. ':executors', base .. ':wake', base .. ':waking'
 local TICKED = base .. ':ticked'
 local POPPED, POPPED_UNTIL, EPOCH = base .. ':popped', base .. ':popped_until', base .. ':epoch'

@@ -1,7 +1,7 @@
 -- Pops a batch, fairly. A popped batch is kept under its token until the token is reported done, or comes back.
 -- ARGV: now_ms, lead_ms, most, executor, token, visibility_ms, hold_ms, most entries of the set, number of done tokens,
 --       done tokens..., the most for any merchant, then (merchant, the most for this one) pairs...
--- Answers: [members, each on a line of its own, next look in ms from now or -1, how many entries are left in all, how many
+-- Answers: [members and bundles, each on a line of its own, next look in ms from now or -1, how many entries are left in all, how many
 --           of them are not due yet, 1 if the set must be rebuilt or 2 if somebody is at it, 1 if PostgreSQL has more,
 --           1 if it has more beside the heavy merchants' backlogs, merchants whose terms are unknown]
 local MOVE_MOST, ROUND = 2000, 100
@@ -49,8 +49,11 @@ for _, token in ipairs(redis.call('ZRANGEBYSCORE', POPPED_UNTIL, '-inf', now, 'L
       returned[#returned + 1] = merchant
       returned[#returned + 1] = members
     end
-    members[#members + 1] = member
-    members[#members + 1] = now
+    local singles = singles_of(now, member)
+    for i = 1, #singles, 2 do
+      members[#members + 1] = singles[i + 1]
+      members[#members + 1] = singles[i]
+    end
   end
   sort_out(returned)
   redis.call('HDEL', POPPED, token)
@@ -71,6 +74,7 @@ end
 -- They are looked up some at a time; once one that was served is not behind the next of them, the ring is read again.
 local lines, taken, unknown, soonest = {}, 0, {}, -1
 local function look_again_in(ms) if soonest < 0 or ms < soonest then soonest = ms end end
+local has_bundles = redis.call('EXISTS', BUNDLED) == 1
 local quantum = math.max(1, math.ceil(most / math.max(1, redis.call('ZCARD', RING))))
 local skipped, gone, vtime = 0, 0, nil
 local round, at, again_from, emptied = {}, 1, math.huge, {}
@@ -81,6 +85,39 @@ local function next_in_ring() -- a merchant and its pass; nil: there is none
   end
   at = at + 2
   return round[at - 2], round[at - 1]
+end
+-- These take up to `wanted` jobs of a merchant. They answer them as members and bundles, how many they are, and whether
+-- any is left.
+local function pop_singles(merchant, wanted)
+  -- One more shows whether any is left. ZPOPMIN would write the scores out.
+  local popped = redis.call('ZRANGE', READY .. merchant, 0, wanted)
+  if #popped <= wanted then
+    redis.call('DEL', READY .. merchant)
+    return popped, #popped, false
+  end
+  popped[#popped] = nil
+  redis.call('ZREMRANGEBYRANK', READY .. merchant, 0, wanted - 1)
+  return popped, wanted, true
+end
+local function pop_with_bundles(merchant, wanted)
+  local singles, popped, got, of_bundles = READY .. merchant, {}, 0, 0
+  while got < wanted do
+    local first = redis.call('ZRANGE', BUNDLES .. merchant, 0, 0, 'WITHSCORES')
+    local before = redis.call('ZRANGEBYSCORE', singles, '-inf', first[2] or '+inf', 'LIMIT', 0, wanted - got)
+    if #before > 0 then
+      redis.call('ZREMRANGEBYRANK', singles, 0, #before - 1)
+      for _, member in ipairs(before) do popped[#popped + 1] = member end
+      got = got + #before
+    elseif first[1] then
+      local bundle = take_first_of_bundle(merchant, first[1], first[2], wanted - got)
+      popped[#popped + 1] = bundle
+      got, of_bundles = got + jobs_in(bundle), of_bundles + jobs_in(bundle)
+    else
+      break
+    end
+  end
+  if of_bundles > 0 then unbundled(merchant, of_bundles) end
+  return popped, got, redis.call('EXISTS', singles, BUNDLES .. merchant) > 0
 end
 while taken < most do
   local merchant, pass = next_in_ring()
@@ -95,8 +132,9 @@ while taken < most do
     unknown[#unknown + 1] = merchant
     wanted = 0
   elseif terms[4] == '0' then
-    gone = gone + redis.call('ZCARD', READY .. merchant)
-    redis.call('DEL', READY .. merchant)
+    gone = gone + redis.call('ZCARD', READY .. merchant) + bundled_of(merchant)
+    redis.call('DEL', READY .. merchant, BUNDLES .. merchant)
+    redis.call('HDEL', BUNDLED, merchant)
     emptied[#emptied + 1] = merchant
     wanted = -1
   end
@@ -116,15 +154,15 @@ while taken < most do
   if wanted == 0 or (wanted < 0 and terms[4] ~= '0') then
     skipped = skipped + 1
   elseif wanted > 0 then
-    -- One more shows whether any is left. ZPOPMIN would write the scores out.
-    local popped = redis.call('ZRANGE', READY .. merchant, 0, wanted)
-    local got = math.min(#popped, wanted)
-    if #popped > wanted then
-      popped[#popped] = nil
-      redis.call('ZREMRANGEBYRANK', READY .. merchant, 0, got - 1)
+    local popped, got, has_more_of_it
+    if has_bundles and bundled_of(merchant) > 0 then
+      popped, got, has_more_of_it = pop_with_bundles(merchant, wanted)
+    else
+      popped, got, has_more_of_it = pop_singles(merchant, wanted)
+    end
+    if has_more_of_it then
       again_from = math.min(again_from, tonumber(redis.call('ZINCRBY', RING, got / tonumber(terms[1]), merchant)))
     else
-      redis.call('DEL', READY .. merchant)
       emptied[#emptied + 1] = merchant
     end
     if got > 0 then
@@ -135,9 +173,11 @@ while taken < most do
     gone, vtime = gone + got, pass
     if terms[2] ~= '' then
       local held, held_until = {}, string.format('%.0f', now + tonumber(ARGV[7]))
-      for i = 1, got do
-        held[2 * i - 1] = held_until
-        held[2 * i] = string.sub(popped[i], 33, 64)
+      for _, member in ipairs(popped) do
+        for i = 1, jobs_in(member) do
+          held[#held + 1] = held_until
+          held[#held + 1] = string.sub(member, 32 * i + 1, 32 * i + 32)
+        end
       end
       add(HELD .. merchant, held)
       redis.call('PEXPIRE', HELD .. merchant, 3600000)

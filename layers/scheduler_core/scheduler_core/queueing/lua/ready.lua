@@ -1,19 +1,125 @@
--- What is ready: a queue for each merchant, by priority and due time; RING knows those who have one.
+-- What is ready: for each merchant a queue of single jobs and one of bundles, both by priority and due time; BUNDLED knows
+-- how many jobs are in its bundles, and RING the merchants that have anything. A bundle stands where the first of it would.
 
--- Puts entries into merchants' queues; `queues` is {merchant, entries as for `add`, merchant, entries, ...}.
--- Answers whether a merchant is among them that had nothing ready, and how many entries are new.
-local function make_ready(queues)
-  local total, comers, vtime = 0, {}, nil
+local function jobs_in(member) return math.floor((#member - 33) / 32) end
+local function is_bundle(member) return #member > 69 end
+
+-- How many jobs are in a merchant's bundles.
+local function bundled_of(merchant) return tonumber(redis.call('HGET', BUNDLED, merchant) or 0) end
+
+-- So many fewer are in them.
+local function unbundled(merchant, count)
+  if redis.call('HINCRBY', BUNDLED, merchant, -count) <= 0 then redis.call('HDEL', BUNDLED, merchant) end
+end
+
+-- {score, member, ...} of a bundle's jobs.
+local function singles_of(score, bundle)
+  local merchant, priority, singles = string.sub(bundle, 1, 32), string.match(bundle, ':.*'), {}
+  for i = 1, jobs_in(bundle) do
+    singles[2 * i - 1] = score
+    singles[2 * i] = merchant .. string.sub(bundle, 32 * i + 1, 32 * i + 32) .. priority
+  end
+  return singles
+end
+
+-- A bundle with less of its jobs: those from `first` to `last`.
+local function part_of(bundle, first, last)
+  return string.sub(bundle, 1, 32) .. string.sub(bundle, 32 * first + 1, 32 * last + 32) .. string.match(bundle, ':.*')
+end
+
+-- Takes up to `most` jobs out of the first of a merchant's bundles, which has this score; answers them as a bundle.
+local function take_first_of_bundle(merchant, bundle, score, most)
+  local size = jobs_in(bundle)
+  redis.call('ZREMRANGEBYRANK', BUNDLES .. merchant, 0, 0)
+  if size > most then
+    redis.call('ZADD', BUNDLES .. merchant, score, part_of(bundle, most + 1, size))
+    bundle = part_of(bundle, 1, most)
+  end
+  return bundle
+end
+
+-- Takes the last job out of the last of a merchant's bundles.
+local function take_last_of_bundle(merchant)
+  local last = redis.call('ZRANGE', BUNDLES .. merchant, -1, -1, 'WITHSCORES')
+  redis.call('ZREMRANGEBYRANK', BUNDLES .. merchant, -1, -1)
+  local size = jobs_in(last[1])
+  if size > 1 then redis.call('ZADD', BUNDLES .. merchant, last[2], part_of(last[1], 1, size - 1)) end
+  unbundled(merchant, 1)
+end
+
+-- Adds bundles, {score, bundle, ...}, to a merchant's. Jobs that were ready by themselves are so no more.
+-- Answers how many jobs more are ready.
+local function add_bundles(merchant, bundles)
+  local key, added = READY .. merchant, 0
+  local has_singles = redis.call('EXISTS', key) == 1
+  for i = 1, #bundles, 2 do
+    if redis.call('ZADD', BUNDLES .. merchant, bundles[i], bundles[i + 1]) == 1 then
+      added = added + jobs_in(bundles[i + 1])
+    end
+  end
+  if added > 0 then redis.call('HINCRBY', BUNDLED, merchant, added) end
+  if has_singles then
+    for i = 1, #bundles, 2 do
+      local singles, members = singles_of(0, bundles[i + 1]), {}
+      for j = 2, #singles, 2 do members[#members + 1] = singles[j] end
+      added = added - redis.call('ZREM', key, unpack(members))
+    end
+  end
+  return added
+end
+
+-- Forgets all bundles: somebody reads everything anew. Until that is done the set is not whole.
+local function drop_bundles()
+  local counts = redis.call('HGETALL', BUNDLED)
+  if #counts == 0 then return end
+  local total = 0
+  for i = 1, #counts, 2 do
+    redis.call('DEL', BUNDLES .. counts[i])
+    total = total + tonumber(counts[i + 1])
+  end
+  redis.call('DEL', BUNDLED, EPOCH)
+  redis.call('DECRBY', COUNT, total)
+end
+
+-- Takes bundles out of `queues`, as for `make_ready`; answers them in the same form, and how many jobs are in them.
+local function take_bundles(queues)
+  local all, total = {}, 0
   for i = 1, #queues, 2 do
-    local added = add(READY .. queues[i], queues[i + 1])
-    if added > 0 then
+    local singles, bundles, entries = {}, {}, queues[i + 1]
+    for j = 1, #entries, 2 do
+      local kind = is_bundle(entries[j + 1]) and bundles or singles
+      kind[#kind + 1] = entries[j]
+      kind[#kind + 1] = entries[j + 1]
+    end
+    if #bundles > 0 then
+      queues[i + 1] = singles
+      all[#all + 1] = queues[i]
+      all[#all + 1] = bundles
+      for j = 2, #bundles, 2 do total = total + jobs_in(bundles[j]) end
+    end
+  end
+  return all, total
+end
+
+-- Puts entries into merchants' queues; `queues` is {merchant, entries as for `add`, merchant, entries, ...}, `bundles` the
+-- same or nil. Answers whether a merchant is among them that had nothing ready, and how many jobs are new.
+local function make_ready(queues, bundles)
+  local total, comers, vtime = 0, {}, nil
+  local function count(merchant, added)
+    if added ~= 0 then
       vtime = vtime or redis.call('GET', VTIME) or 0
       comers[#comers + 1] = vtime
-      comers[#comers + 1] = queues[i]
+      comers[#comers + 1] = merchant
       total = total + added
     end
   end
-  if total == 0 then return false, 0 end
+  for i = 1, #queues, 2 do
+    if #queues[i + 1] > 0 then count(queues[i], add(READY .. queues[i], queues[i + 1])) end
+  end
+  if bundles then
+    for i = 1, #bundles, 2 do count(bundles[i], add_bundles(bundles[i], bundles[i + 1])) end
+  end
+  if #comers == 0 then return false, 0 end
   redis.call('INCRBY', COUNT, total)
   return add(RING, comers, 'NX') > 0, total
 end
@@ -30,21 +136,36 @@ end
 -- Answers how many are ready, how many of them are new, whether a merchant had nothing ready, how many were left out,
 -- and when the first of these is due.
 local function make_ready_in_room(queues, most, is_filling)
-  local before, coming = tonumber(redis.call('GET', COUNT) or 0), 0
+  local before, bundles, coming = tonumber(redis.call('GET', COUNT) or 0), nil, 0
+  if is_filling then bundles, coming = take_bundles(queues) end -- nobody else brings any
   for i = 2, #queues, 2 do coming = coming + #queues[i] / 2 end
   if before + coming <= share_of(most) then -- no queue can be too long
-    local has_newcomer, added = make_ready(queues)
+    local has_newcomer, added = make_ready(queues, bundles)
     return before + added, added, has_newcomer, 0, nil
+  end
+  for i = 1, #(bundles or {}), 2 do -- where room is short each job is looked at
+    for j = 1, #bundles[i + 1], 2 do
+      queues[#queues + 1] = bundles[i]
+      queues[#queues + 1] = singles_of(bundles[i + 1][j], bundles[i + 1][j + 1])
+    end
   end
   local ready_most, beyond = is_filling and share_of(most) or most, most + math.floor(most / 16)
   local ready, has_newcomer, left_out, left_out_from, lengths, last_scores = before, false, 0, nil, {}, {}
-  local function replaces_last(key, i, score, member)
+  local has_bundles = redis.call('EXISTS', BUNDLED) == 1
+  local function last_score(key) return tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0) end
+  local function replaces_last(merchant, score, member)
     if is_filling then return nil end
-    last_scores[i] = last_scores[i] or tonumber(redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2] or 0)
-    if score >= last_scores[i] or redis.call('ZADD', key, score, member) == 0 then return nil end
-    redis.call('ZREMRANGEBYRANK', key, -1, -1)
-    local replaced = last_scores[i]
-    last_scores[i] = nil
+    local key, bundles_key = READY .. merchant, BUNDLES .. merchant
+    local lasts = last_scores[merchant] or {last_score(key), has_bundles and last_score(bundles_key) or 0}
+    last_scores[merchant] = lasts
+    local replaced = math.max(lasts[1], lasts[2])
+    if score >= replaced or redis.call('ZADD', key, score, member) == 0 then return nil end
+    if lasts[1] >= lasts[2] then
+      redis.call('ZREMRANGEBYRANK', key, -1, -1)
+    else
+      take_last_of_bundle(merchant)
+    end
+    last_scores[merchant] = nil
     return replaced
   end
   local at, is_over = 1, false
@@ -54,19 +175,20 @@ local function make_ready_in_room(queues, most, is_filling)
       local key, score, member = READY .. queues[i], tonumber(queues[i + 1][at]), queues[i + 1][at + 1]
       if score then
         is_over = false
-        local length = lengths[i] or redis.call('ZCARD', key)
+        local merchant = queues[i]
+        local length = lengths[merchant] or redis.call('ZCARD', key) + (has_bundles and bundled_of(merchant) or 0)
         if (ready < ready_most and length < ROOM_SHARE * (most - ready)) or (ready < beyond and length == 0) then
           local added = redis.call('ZADD', key, score, member) -- what is there already needs no room
           if length == 0 then
-            has_newcomer = redis.call('ZADD', RING, 'NX', redis.call('GET', VTIME) or 0, queues[i]) == 1 or has_newcomer
+            has_newcomer = redis.call('ZADD', RING, 'NX', redis.call('GET', VTIME) or 0, merchant) == 1 or has_newcomer
           end
           ready, length = ready + added, length + added
         else
-          score = replaces_last(key, i, score, member) or score
+          score = replaces_last(merchant, score, member) or score
           left_out = left_out + 1
           left_out_from = math.min(left_out_from or math.huge, score % PRIORITY_STEP)
         end
-        lengths[i] = length
+        lengths[merchant] = length
       end
     end
     at = at + 2
