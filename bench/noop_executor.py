@@ -11,7 +11,7 @@ from typing import Any
 
 from executor import crew
 from executor.handler import lambda_handler as _lambda_handler
-from scheduler_core.delivery.parcels import Delivery, OnResults, Parcel
+from scheduler_core.delivery.parcels import OnResults, Parcel
 from scheduler_core.domain.jobs import AttemptKey, ClaimedJob
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict
 
@@ -74,11 +74,8 @@ class NoOpCourier:
                     wait = (self._held[0][0] - now).total_seconds() if self._held else 1.0
                     self._changed.wait(max(0.0, wait))
                     continue
-            self._on_results([_done(parcel.job, now) for parcel in due])
-
-
-def _done(job: ClaimedJob, now: datetime) -> Delivery:
-    return job, DeliveryResult(Verdict.DONE, now, now, 200)
+            done = DeliveryResult(Verdict.DONE, now, now, 200)
+            self._on_results([(parcel.job, done) for parcel in due])
 
 
 crew.Courier = NoOpCourier  # type: ignore[attr-defined, assignment] # the one part that is replaced

@@ -1,6 +1,5 @@
 """Delivers what is due: once a minute, and when the API or the populator asks; until there is nothing to do."""
 
-import gc
 import random
 import sys
 from datetime import datetime
@@ -19,6 +18,7 @@ from executor.stopping import stop_request
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import AttemptRecord, RunningJob
 from scheduler_core.domain.outcomes import released
+from scheduler_core.garbage import collect_seldom
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import Arrival, ReadySet
 
@@ -28,9 +28,7 @@ LAST_SECONDS = 5.0
 
 # The courier's thread must get its turn while another computes: at Python's default of 5 ms it sends half as many.
 sys.setswitchinterval(0.0005)
-# Batches are no garbage before they are delivered: the collector need not look at them again and again.
-gc.set_threshold(20_000)
-
+collect_seldom()
 
 _known_merchants: dict[UUID, Entry] = {}
 """What invocations in this process have looked up, which come one after the other; each entry is used for a minute."""

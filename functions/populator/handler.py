@@ -10,11 +10,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from populator.populator import Populator
 from populator.settings import PopulatorSettings
 from scheduler_core.clock import utc_now
+from scheduler_core.garbage import collect_seldom
 from scheduler_core.invocation.lambda_invoker import LambdaInvoker
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.refilling import Refiller
 from scheduler_core.storage.database import Database, Role
+
+collect_seldom()
 
 
 @cache

@@ -53,7 +53,7 @@ adapters.register_dumper(Array, _ArrayDumper)
 
 def ids(values: Sequence[UUID | None]) -> Array:
     """Ids or null."""
-    elements = [_NULL if value is None else _UUID_LENGTH + value.bytes for value in values]
+    elements = [_NULL if value is None else _UUID_LENGTH + value.int.to_bytes(16) for value in values]
     return _array("uuid", b"".join(elements), len(elements), has_nulls=_NULL in elements)
 
 

@@ -3,6 +3,7 @@
 
 local function jobs_in(member) return math.floor((#member - 33) / 32) end
 local function is_bundle(member) return #member > 69 end
+local function priority_in(member) return string.sub(member, 32 * jobs_in(member) + 33) end -- with its colon
 
 -- How many jobs are in a merchant's bundles.
 local function bundled_of(merchant) return tonumber(redis.call('HGET', BUNDLED, merchant) or 0) end
@@ -14,7 +15,7 @@ end
 
 -- {score, member, ...} of a bundle's jobs.
 local function singles_of(score, bundle)
-  local merchant, priority, singles = string.sub(bundle, 1, 32), string.match(bundle, ':.*'), {}
+  local merchant, priority, singles = string.sub(bundle, 1, 32), priority_in(bundle), {}
   for i = 1, jobs_in(bundle) do
     singles[2 * i - 1] = score
     singles[2 * i] = merchant .. string.sub(bundle, 32 * i + 1, 32 * i + 32) .. priority
@@ -24,7 +25,7 @@ end
 
 -- A bundle with less of its jobs: those from `first` to `last`.
 local function part_of(bundle, first, last)
-  return string.sub(bundle, 1, 32) .. string.sub(bundle, 32 * first + 1, 32 * last + 32) .. string.match(bundle, ':.*')
+  return string.sub(bundle, 1, 32) .. string.sub(bundle, 32 * first + 1, 32 * last + 32) .. priority_in(bundle)
 end
 
 -- Takes up to `most` jobs out of the first of a merchant's bundles, which has this score; answers them as a bundle.
