@@ -60,7 +60,7 @@ def _scans(url: str, due: int) -> dict[str, float]:
         connection.execute("SET ROLE scheduler_worker")
         until = utc_now() + timedelta(seconds=90)
         page = claims.due_page_across_merchants(connection, after=_BEGINNING, until=until, most=due)
-        hints = [(hint.merchant_id.hex, hint.job_id.hex) for hint in page]
+        hints = [(group.merchant_id.hex, job) for group in page.groups for job in group.job_ids]
         parts = [hints[start : start + _CLAIM] for start in range(0, min(due, _REPEATS * _CLAIM), _CLAIM)]
 
         def scan() -> object:

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import psycopg
 
-from scheduler_core.domain.ids import uuid7
-from scheduler_core.domain.jobs import ClaimedJob, Hint, RunningJob
+from scheduler_core.domain.ids import milliseconds_up, uuid7
+from scheduler_core.domain.jobs import ClaimedJob, Hint, HintGroup, RunningJob
 from scheduler_core.domain.lifecycle import ScheduleType
 from scheduler_core.storage.claims import LEASE_ID_BITS
 
@@ -143,6 +143,17 @@ def rows(database_url: str, query: str, *parameters: Any) -> list[dict[str, Any]
 def hints(merchant_id: UUID, job_ids: Iterable[UUID], *, due_at: datetime = NOW, priority: int = 0) -> list[Hint]:
     """Hints for jobs of one merchant."""
     return [Hint(merchant_id, job_id, due_at, priority) for job_id in job_ids]
+
+
+def grouped(given: Iterable[Hint]) -> list[HintGroup]:
+    """The same hints by merchant and priority, each group in the order of due times."""
+    groups: dict[tuple[UUID, int], list[Hint]] = {}
+    for hint in sorted(given, key=lambda hint: (hint.due_at, hint.job_id)):
+        groups.setdefault((hint.merchant_id, hint.priority), []).append(hint)
+    return [
+        HintGroup(*key, [hint.job_id.hex for hint in group], [milliseconds_up(hint.due_at) for hint in group])
+        for key, group in groups.items()
+    ]
 
 
 def claimed_job(**fields: Any) -> ClaimedJob:

@@ -7,7 +7,7 @@ import pytest
 
 from populator import handler
 from scheduler_core.clock import utc_now
-from scheduler_core.domain.jobs import Hint
+from scheduler_core.domain.jobs import DuePage
 from scheduler_core.invocation.lambda_invoker import LambdaInvoker
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services import refilling
@@ -73,7 +73,7 @@ def test_executors_are_asked_for_while_the_set_is_filled(
     monkeypatch.setattr(refilling, "PAGE", 60)
     read, invoked = claims.due_page_across_merchants, []
 
-    def reads(*args: Any, **options: Any) -> list[Hint]:
+    def reads(*args: Any, **options: Any) -> DuePage:
         invoked.append(len(lambda_api.invoked()))
         return read(*args, **options)
 

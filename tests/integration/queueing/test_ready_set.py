@@ -28,7 +28,7 @@ from scheduler_core.queueing.ready_set import (
     ReadySet,
 )
 from scheduler_core.settings import QueueSettings
-from tests.builders import NOW, hints, new_id, seconds
+from tests.builders import NOW, grouped, hints, new_id, seconds
 
 MERCHANTS, JOBS = [new_id() for _ in range(3)], [new_id() for _ in range(12)]
 ANY_HINTS = st.lists(
@@ -108,12 +108,12 @@ def test_a_job_is_popped_earlier_by_the_lead(queue: ReadySet) -> None:
 
 
 def backlog(merchant: UUID, count: int, *, priority: int = 0, due: float = -1) -> list[Hint]:
-    return hints(merchant, [new_id() for _ in range(count)], due_at=NOW + seconds(due), priority=priority)
+    return hints(merchant, sorted(new_id() for _ in range(count)), due_at=NOW + seconds(due), priority=priority)
 
 
 def test_a_backlog_is_a_few_entries(queue: ReadySet, redis_url: str) -> None:
     merchant = a_merchant(queue)
-    queue.fill(NOW, backlog(merchant, 3 * BUNDLE_MOST + BUNDLE_LEAST - 1))
+    queue.fill(NOW, grouped(backlog(merchant, 3 * BUNDLE_MOST + BUNDLE_LEAST - 1)))
     with Redis.from_url(redis_url) as client:
         assert client.zcard(f"{BASE_KEY}:bundles:{merchant.hex}") == 3
         assert client.zcard(f"{BASE_KEY}:ready:{merchant.hex}") == BUNDLE_LEAST - 1
@@ -127,7 +127,7 @@ def test_what_is_bundled_goes_by_priority_and_due_time_with_what_is_not(queue: R
         backlog(merchant, 1, priority=priority, due=due) for priority, due in ((9, -1), (0, -6), (0, -1))
     )
     for start in range(0, len(filled), 20):  # one bundle each
-        queue.fill(NOW, filled[start : start + 20])
+        queue.fill(NOW, grouped(filled[start : start + 20]))
     for each in (late, early, first):
         queue.announce(NOW, each)
     expected = first + filled[40:] + filled[:20] + early + filled[20:40] + late
@@ -138,7 +138,7 @@ def test_what_is_bundled_goes_by_priority_and_due_time_with_what_is_not(queue: R
 
 def test_bundled_jobs_need_places_and_give_them_back(queue: ReadySet) -> None:
     merchant = a_merchant(queue, max_concurrency=10)
-    queue.fill(NOW, backlog(merchant, 30))
+    queue.fill(NOW, grouped(backlog(merchant, 30)))
     got = pop(queue)
     assert len(got.hints) == 10
     assert pop(queue, token="u").hints == []
@@ -149,7 +149,7 @@ def test_bundled_jobs_need_places_and_give_them_back(queue: ReadySet) -> None:
 def test_bundled_jobs_come_back_from_an_executor_that_died(queue: ReadySet) -> None:
     merchant = a_merchant(queue)
     filled = backlog(merchant, 30)
-    queue.fill(NOW, filled)
+    queue.fill(NOW, grouped(filled))
     got = jobs_of(pop(queue, most=12))
     assert sorted(jobs_of(pop(queue, at=6, token="u"))) == sorted(hint.job_id for hint in filled)
     assert len(got) == 12
@@ -158,7 +158,7 @@ def test_bundled_jobs_come_back_from_an_executor_that_died(queue: ReadySet) -> N
 def test_an_inactive_merchants_bundles_are_dropped(queue: ReadySet) -> None:
     merchant = new_id()
     queue.set_terms([(MerchantLimits(merchant_id=merchant), False)])
-    queue.fill(NOW, backlog(merchant, 30) + backlog(merchant, 3))
+    queue.fill(NOW, grouped(backlog(merchant, 30) + backlog(merchant, 3)))
     assert pop(queue).hints == []
     assert queue.depth(NOW).size == 0
 
@@ -167,7 +167,7 @@ def test_what_was_announced_and_is_bundled_now_is_there_once(queue: ReadySet) ->
     merchant = a_merchant(queue)
     filled = backlog(merchant, 30)
     queue.announce(NOW, filled[5:15])
-    queue.fill(NOW, filled, anew=True)
+    queue.fill(NOW, grouped(filled), anew=True)
     assert queue.depth(NOW).due == 30
     assert sorted(jobs_of(pop(queue))) == sorted(hint.job_id for hint in filled)
 
@@ -175,10 +175,10 @@ def test_what_was_announced_and_is_bundled_now_is_there_once(queue: ReadySet) ->
 def test_a_set_with_bundles_is_not_whole_while_it_is_filled_anew(queue: ReadySet) -> None:
     merchant = a_merchant(queue)
     queue.mark_filled(NOW, Progress())
-    queue.fill(NOW, backlog(merchant, 3), anew=True)
+    queue.fill(NOW, grouped(backlog(merchant, 3)), anew=True)
     assert queue.is_whole()  # nothing went out of it
-    queue.fill(NOW, backlog(merchant, 20))
-    queue.fill(NOW, backlog(merchant, 20), anew=True)
+    queue.fill(NOW, grouped(backlog(merchant, 20)))
+    queue.fill(NOW, grouped(backlog(merchant, 20)), anew=True)
     assert not queue.is_whole()
     queue.mark_filled(NOW, Progress())
     assert len(pop(queue).hints) == 23
@@ -188,7 +188,7 @@ def test_a_full_set_takes_the_more_urgent_for_the_last_of_a_bundle(redis_url: st
     with roomy(redis_url, 80) as queue:
         merchant = a_merchant(queue)
         filled = backlog(merchant, 70)
-        assert queue.fill(NOW, filled).left_out == 0
+        assert queue.fill(NOW, grouped(filled)).left_out == 0
         urgent, later = backlog(merchant, 3, priority=9), backlog(merchant, 2, due=-0.5)
         queue.announce(NOW, urgent + later)
         assert queue.depth(NOW).due == 70
@@ -230,7 +230,7 @@ def test_whatever_is_bundled_and_popped_and_filled_anew_each_job_is_there_once(
         for turn, most in enumerate([*pops, *[100] * 8]):
             given_hints = list(left.values())
             for start in range(0, len(given_hints), page):
-                queue.fill(NOW, given_hints[start : start + page], anew=start == 0)
+                queue.fill(NOW, grouped(given_hints[start : start + page]), anew=start == 0)
             queue.mark_filled(NOW, Progress())
             popped = jobs_of(pop(queue, at=2, most=most, token=f"t{turn}", done=[f"t{turn - 1}"]))
             assert len(popped) == len(set(popped))
@@ -582,9 +582,9 @@ def test_a_filling_takes_nobodys_room_but_what_is_due_later_than_its_own(redis_u
     with roomy(redis_url, 800) as queue:  # a filling may have 700 of it
         merchant = a_merchant(queue)
         queue.announce(NOW, hints(merchant, [new_id() for _ in range(750)], due_at=NOW + seconds(50)))
-        assert queue.fill(NOW, hints(merchant, [new_id() for _ in range(20)], due_at=NOW)).left_out == 0
-        assert queue.fill(NOW, hints(merchant, [new_id() for _ in range(20)], due_at=NOW + seconds(40))).left_out == 0
-        assert queue.fill(NOW, hints(merchant, [new_id() for _ in range(20)], due_at=NOW + seconds(60))).left_out == 20
+        assert queue.fill(NOW, grouped(backlog(merchant, 20, due=0))).left_out == 0
+        assert queue.fill(NOW, grouped(backlog(merchant, 20, due=40))).left_out == 0
+        assert queue.fill(NOW, grouped(backlog(merchant, 20, due=60))).left_out == 20
         assert queue.depth(NOW).size == 770
         assert not pop(queue, most=0).has_more  # the filling's own business
         assert len(pop(queue, at=40, token="a").hints) == 40

@@ -12,7 +12,7 @@ from redis import Redis
 
 from executor.executor import RefillMarks
 from scheduler_core.domain.errors import DatabaseUnavailableError
-from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
+from scheduler_core.domain.jobs import DuePage, MerchantLimits, Place
 from scheduler_core.kept_secrets import GivenSecret
 from scheduler_core.queueing.ready_set import Popped, Progress, ReadySet
 from scheduler_core.services import refilling
@@ -328,7 +328,7 @@ def emptied_after(monkeypatch: pytest.MonkeyPatch, redis_url: str, pages: int) -
     """Redis loses everything while the page after so many is read."""
     read, done = claims.due_page_across_merchants, 0
 
-    def reads(*args: Any, **options: Any) -> list[Hint]:
+    def reads(*args: Any, **options: Any) -> DuePage:
         nonlocal done
         if done == pages:
             with Redis.from_url(redis_url) as client:
@@ -367,7 +367,7 @@ def test_a_set_whose_filling_was_broken_off_is_to_be_filled_anew(
     store_jobs(database_url, store_merchant(database_url), 250, next_run_at=NOW)
     assert not refiller(database, queue, room=100).from_the_start(NOW).complete
 
-    def away(*_: Any, **__: Any) -> list[Hint]:
+    def away(*_: Any, **__: Any) -> DuePage:
         raise DatabaseUnavailableError("away")
 
     monkeypatch.setattr(claims, "due_page_across_merchants", away)
@@ -384,7 +384,7 @@ def test_a_filling_that_takes_long_stays_the_only_one(
     monkeypatch.setattr(refilling, "DUTY_SECONDS", 0.5)
     read = claims.due_page_across_merchants
 
-    def slowly(*args: Any, **options: Any) -> list[Hint]:
+    def slowly(*args: Any, **options: Any) -> DuePage:
         time.sleep(0.2)
         return read(*args, **options)
 

@@ -2,14 +2,15 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from dev import processes
-from scheduler_core.domain.jobs import AttemptOutcome, ClaimedJob, Place
+from scheduler_core.domain.ids import milliseconds
+from scheduler_core.domain.jobs import AttemptOutcome, ClaimedJob, HintGroup, Place
 from scheduler_core.domain.lifecycle import JobStatus
 from scheduler_core.domain.outcomes import Complete, DeliveryResult, Retry, Verdict, record, rescued
 from scheduler_core.storage import claims
@@ -329,18 +330,39 @@ def test_whatever_is_written_last_of_a_lease_ends_it(database: Database, databas
 
 def test_the_due_scan_pages_in_order_and_leaves_merchants_out(database: Database, database_url: str) -> None:
     one, two = store_merchant(database_url), store_merchant(database_url)
-    store_jobs(database_url, one, 5, next_run_at=NOW)
+    ours = sorted(store_jobs(database_url, one, 5, next_run_at=NOW))
     [theirs] = store_jobs(database_url, two, next_run_at=NOW - seconds(1))
     store_jobs(database_url, one, next_run_at=NOW + seconds(100))
     start = Place(NOW - seconds(1_000), UUID(int=0))
     with database.transaction() as connection:
         first = claims.due_page_across_merchants(connection, after=start, until=NOW + seconds(90), most=4)
-        place = Place(first[-1].due_at, first[-1].job_id)
-        second = claims.due_page_across_merchants(connection, after=place, until=NOW + seconds(90), most=4)
+        assert first.end is not None
+        second = claims.due_page_across_merchants(connection, after=first.end, until=NOW + seconds(90), most=4)
         others = claims.due_page_across_merchants(connection, after=start, until=NOW, most=9, skipped=[one])
-    assert first[0].job_id == theirs
-    assert (len(first), len(second)) == (4, 2)
-    assert [hint.job_id for hint in others] == [theirs]
+        none = claims.due_page_across_merchants(connection, after=Place(NOW, UUID(int=2**128 - 1)), until=NOW, most=4)
+    assert {(group.merchant_id, *group.job_ids) for group in first.groups} == {
+        (two, theirs.hex),
+        (one, *(job.hex for job in ours[:3])),
+    }
+    assert (second.size, second.end) == (2, Place(NOW, ours[4]))
+    assert others.groups == [HintGroup(two, 0, [theirs.hex], [milliseconds(NOW) - 1_000])]
+    assert none == ((), None)
+
+
+def test_the_due_scan_keeps_priorities_apart_and_due_times_in_order(database: Database, database_url: str) -> None:
+    """To the millisecond in which each has come."""
+    merchant = store_merchant(database_url)
+    late, early = (store_jobs(database_url, merchant, next_run_at=NOW + seconds(by))[0] for by in (0.0021, -7))
+    [urgent] = store_jobs(database_url, merchant, priority=9)
+    now_ms = milliseconds(NOW)
+    start = Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+    with database.transaction() as connection:
+        page = claims.due_page_across_merchants(connection, after=start, until=NOW + seconds(9), most=9)
+    assert sorted(page.groups, key=lambda group: group.priority) == [
+        HintGroup(merchant, 0, [early.hex, late.hex], [now_ms - 7_000, now_ms + 3]),
+        HintGroup(merchant, 9, [urgent.hex], [now_ms]),
+    ]
+    assert page.end == Place(NOW + seconds(0.0021), late)
 
 
 def test_waiting_jobs_expire_and_running_ones_do_not(database: Database, database_url: str) -> None:

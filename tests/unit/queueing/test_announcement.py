@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint
-from scheduler_core.queueing.ready_set import ANNOUNCE_PAGE, BUNDLE_LEAST, BUNDLE_MOST, PRIORITY_STEP, announcement
-from tests.builders import NOW, new_id, seconds
+from scheduler_core.queueing.ready_set import (
+    ANNOUNCE_PAGE,
+    BUNDLE_LEAST,
+    BUNDLE_MOST,
+    PRIORITY_STEP,
+    announcement,
+    announcement_of_groups,
+)
+from tests.builders import NOW, grouped, new_id, seconds
 
 IDS = st.integers(0, 2**128 - 1).map(lambda number: UUID(int=number))
 DUE = st.integers(-3_000, 3_000).map(lambda microseconds: NOW + seconds(microseconds / 1_000_000))
@@ -68,7 +75,7 @@ def test_what_is_bundled_says_the_same(hints: list[Hint], same_merchant: bool) -
     if same_merchant:
         hints = [hint._replace(merchant_id=UUID(int=1), priority=hint.priority // 50) for hint in hints]
     hints.sort(key=lambda hint: hint.due_at)
-    opened = [list(page) for page in announcement(NOW, hints, bundled=True).pages]
+    opened = [list(page) for page in announcement_of_groups(NOW, grouped(hints), bundled=True).pages]
     for page in opened:
         for place in range(2, len(page), 3):
             singles: list[tuple[int, str]] = []

@@ -99,6 +99,33 @@ class Hint(NamedTuple):
     priority: int
 
 
+class HintGroup(NamedTuple):
+    """Hints of one merchant and priority in the order of due times; the two columns are of one length."""
+
+    merchant_id: UUID
+    priority: int
+    job_ids: Sequence[str]
+    """32 hex digits each."""
+    due_ms: Sequence[int]
+    """Milliseconds since 1970, rounded up."""
+
+    def part(self, start: int, end: int) -> "HintGroup":
+        """The hints from `start` up to `end`."""
+        return self._replace(job_ids=self.job_ids[start:end], due_ms=self.due_ms[start:end])
+
+
+class DuePage(NamedTuple):
+    """The next waiting jobs in the order of due times, which ends at `end`; None: there are none."""
+
+    groups: Sequence[HintGroup]
+    end: Place | None
+
+    @property
+    def size(self) -> int:
+        """How many jobs."""
+        return sum(len(group.job_ids) for group in self.groups)
+
+
 AttemptKey = tuple[UUID, int]
 """A job's id and the attempt's number: the fence."""
 

@@ -5,7 +5,6 @@ cluster keeps a shard on one node; the `3` after it is the version of the layout
 """
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from uuid import UUID
 
 from scheduler_core.domain.errors import QueueUnavailableError, SecretUnavailableError
 from scheduler_core.domain.ids import from_milliseconds, milliseconds, milliseconds_up
-from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
+from scheduler_core.domain.jobs import Hint, HintGroup, MerchantLimits, Place
 from scheduler_core.domain.scaling import LINGER, TICK
 from scheduler_core.kept_secrets import Secret, secret_of
 from scheduler_core.queueing.redis_py import NoBackoff, Pipeline, PubSub, Retry, Script, redis
@@ -102,15 +101,34 @@ class Announcement(NamedTuple):
     pages: list[list[int | str]]
 
 
-def announcement(now: datetime, hints: Sequence[Hint], *, bundled: bool = False) -> Announcement:
-    """What there is to say of `hints` at `now`; what is due then is ready, the rest is to come.
-
-    `bundled`: many due jobs of one merchant and priority are one entry, which costs as little as a single one.
-    """
+def announcement(now: datetime, hints: Sequence[Hint]) -> Announcement:
+    """What there is to say of `hints` at `now`; what is due then is ready, the rest is to come."""
     now_ms = milliseconds(now)
     starts = range(0, len(hints), ANNOUNCE_PAGE)
-    page = _bundled_page if bundled else _page
-    return Announcement(now_ms, [page(now_ms, hints[start : start + ANNOUNCE_PAGE]) for start in starts])
+    return Announcement(now_ms, [_page(now_ms, hints[start : start + ANNOUNCE_PAGE]) for start in starts])
+
+
+def announcement_of_groups(now: datetime, groups: Sequence[HintGroup], *, bundled: bool = False) -> Announcement:
+    """The same of hints in groups. `bundled`: many that are due are one entry, which costs as little as one hint."""
+    now_ms = milliseconds(now)
+    return Announcement(now_ms, [_page_of_groups(now_ms, page, bundled=bundled) for page in _paged(groups)])
+
+
+def _paged(groups: Sequence[HintGroup]) -> Iterator[list[HintGroup]]:
+    page: list[HintGroup] = []
+    room = ANNOUNCE_PAGE
+    for group in groups:
+        start, count = 0, len(group.job_ids)
+        while start < count:
+            end = min(count, start + room)
+            page.append(group.part(start, end))
+            room -= end - start
+            start = end
+            if not room:
+                yield page
+                page, room = [], ANNOUNCE_PAGE
+    if page:
+        yield page
 
 
 def _page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
@@ -134,30 +152,18 @@ def _page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
     return _said(earliest, merchants.values())
 
 
-def _bundled_page(now_ms: int, hints: Sequence[Hint]) -> list[int | str]:
-    """As `_page`, of hints in the order of due times."""
+def _page_of_groups(now_ms: int, groups: Sequence[HintGroup], *, bundled: bool) -> list[int | str]:
     merchants: dict[int, tuple[str, list[str], list[str]]] = {}
-    runs: defaultdict[tuple[int, int], tuple[list[int], list[str]]] = defaultdict(lambda: ([], []))
-    last, due = hints[0].due_at, milliseconds_up(hints[0].due_at)
-    earliest = due
-    for merchant_id, job_id, due_at, priority in hints:
-        if due_at != last:
-            last, due = due_at, milliseconds_up(due_at)
-        dues, jobs = runs[merchant_id.int, priority]
-        dues.append(due)
-        jobs.append(job_id.int.to_bytes(16).hex())
-    for (merchant, priority), (dues, jobs) in runs.items():
-        merchant_hex = f"{merchant:032x}"
-        _, ready, later = merchants.setdefault(merchant, (merchant_hex, [], []))
-        start, count = 0, bisect_right(dues, now_ms)
-        above = (100 - priority) * PRIORITY_STEP
-        while count - start >= BUNDLE_LEAST:
+    for merchant_id, priority, jobs, dues in groups:
+        merchant_hex, ready, later = merchants.setdefault(merchant_id.int, (merchant_id.hex, [], []))
+        start, count, above = 0, bisect_right(dues, now_ms), (100 - priority) * PRIORITY_STEP
+        while bundled and count - start >= BUNDLE_LEAST:
             end = min(count, start + BUNDLE_MOST)
             ready.append(f'{above + dues[start]}","{merchant_hex}{"".join(jobs[start:end])}:{priority}')
             start = end
         ready += [f'{above + dues[at]}","{merchant_hex}{jobs[at]}:{priority}' for at in range(start, count)]
         later += [f'{dues[at]}","{merchant_hex}{jobs[at]}:{priority}' for at in range(count, len(dues))]
-    return _said(earliest, merchants.values())
+    return _said(min(group.due_ms[0] for group in groups), merchants.values())
 
 
 def _said(earliest: int, merchants: Iterable[tuple[str, list[str], list[str]]]) -> list[int | str]:
@@ -282,23 +288,23 @@ class ReadySet:
                 return self.send(prepared)
         return bool(must_invoke)
 
-    def fill(self, now: datetime, hints: Sequence[Hint], *, anew: bool = False) -> Filled:
+    def fill(self, now: datetime, groups: Sequence[HintGroup], *, anew: bool = False) -> Filled:
         """As `announce`, for a backlog in the order of due times: it leaves room for what is announced.
 
         What is due of it goes in in bundles, which must not be in the set already. `anew`: this is the first page of
         all there is, so what fillings have bundled before goes out; if there was any, the set is not whole until
         `mark_filled`. The caller says there where it had to stop.
         """
-        prepared = announcement(now, hints, bundled=True)
+        prepared = announcement_of_groups(now, groups, bundled=True)
         if not anew:
             return self._add(prepared, _Source.FILLING)
         first = self._add(prepared._replace(pages=prepared.pages[:1]), _Source.FILLING_ANEW)
         rest = self._add(prepared._replace(pages=prepared.pages[1:]), _Source.FILLING)
         return Filled(first.must_invoke or rest.must_invoke, first.left_out + rest.left_out)
 
-    def fill_beside(self, now: datetime, hints: Sequence[Hint]) -> Filled:
-        """As `fill`, for what is no backlog: it may take the room that is left."""
-        return self._add(announcement(now, hints), _Source.BESIDE)
+    def fill_beside(self, now: datetime, groups: Sequence[HintGroup]) -> Filled:
+        """As `fill`, for what is no backlog: it may take the room that is left, and is not bundled."""
+        return self._add(announcement_of_groups(now, groups), _Source.BESIDE)
 
     def _add(self, prepared: Announcement, source: "_Source") -> Filled:
         must_invoke, left_out = False, 0

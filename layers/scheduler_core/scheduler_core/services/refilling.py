@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from operator import attrgetter
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from scheduler_core.clock import monotonic
-from scheduler_core.domain.jobs import Hint, Place
+from scheduler_core.domain.ids import milliseconds
+from scheduler_core.domain.jobs import DuePage, Place
 from scheduler_core.queueing.ready_set import Progress, ReadySet
 from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database
@@ -31,7 +31,6 @@ HEAVY_SHARE = 20
 LIGHT_SHARE = 1 / 8
 """How much of the room is read at once beside the heavy: what fillings leave of it."""
 DUTY_SECONDS = 5.0
-_MERCHANT, _DUE_AT = attrgetter("merchant_id.int"), attrgetter("due_at")
 _BEGINNING: Final = Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
@@ -113,19 +112,21 @@ class Refiller:
         while announced < self._room:
             most = min(page_most, self._room - announced)
             page = self._page(place, until, most)
-            filled = self._queue.fill(now, page, anew=place == _BEGINNING)
+            count = page.size
+            filled = self._queue.fill(now, page.groups, anew=place == _BEGINNING)
             must_invoke |= filled.must_invoke
-            announced += len(page) - filled.left_out
-            due += min(len(page) - filled.left_out, bisect_right(page, now, key=_DUE_AT))
+            announced += count - filled.left_out
+            due += min(count - filled.left_out, sum(_due(page, now).values()))
             if must_invoke and alarm is not None:
                 alarm(due)
-            seen.update(map(_MERCHANT, page))
+            for group in page.groups:
+                seen[group.merchant_id.int] += len(group.job_ids)
             if filled.left_out:
                 break  # the next filling begins with this page again
-            if len(page) < most:
+            if count < most or page.end is None:
                 filled_so_far(Progress())
                 return Refill(announced=announced, must_invoke=must_invoke)
-            place = _end_of(page)
+            place = page.end
         if before.cursor is not None:
             # What is not of heavy merchants was read beyond this place already.
             light = _earlier(before.light, before.left_out_from)
@@ -173,22 +174,22 @@ class Refiller:
         turned_out_at: Place | None = None
         while announced < room:
             page = self._page(place, until, most, heavy)
-            filled = self._queue.fill_beside(now, page)
+            count = page.size
+            filled = self._queue.fill_beside(now, page.groups)
             must_invoke |= filled.must_invoke
-            announced += len(page) - filled.left_out
+            announced += count - filled.left_out
             if filled.left_out:
                 break
-            if len(page) < most:
+            if count < most or page.end is None:
                 return _Beside(turned_out_at, announced, must_invoke)
-            due = Counter(hint.merchant_id.int for hint in page if hint.due_at <= now)
-            if more_heavy := _heavy(due, len(page)):
+            if more_heavy := _heavy(_due(page, now), count):
                 # Only for this time, for it may be worked off by the next; which adds nothing where it is not.
                 heavy += more_heavy
                 turned_out_at = turned_out_at or place
-            place = _end_of(page)
+            place = page.end
         return _Beside(turned_out_at or place, announced, must_invoke)
 
-    def _page(self, place: Place, until: datetime, most: int, skipped: Sequence[UUID] = ()) -> list[Hint]:
+    def _page(self, place: Place, until: datetime, most: int, skipped: Sequence[UUID] = ()) -> DuePage:
         self._keep_duty()
         with self._database.transaction() as connection:
             return claims.due_page_across_merchants(connection, after=place, until=until, most=most, skipped=skipped)
@@ -210,5 +211,9 @@ def _earlier(*places: Place | None) -> Place | None:
     return min((place for place in places if place is not None), default=None)
 
 
-def _end_of(page: Sequence[Hint]) -> Place:
-    return Place(page[-1].due_at, page[-1].job_id)
+def _due(page: DuePage, now: datetime) -> Counter[int]:
+    """How many jobs of each merchant are due."""
+    now_ms, due = milliseconds(now), Counter[int]()
+    for group in page.groups:
+        due[group.merchant_id.int] += bisect_right(group.due_ms, now_ms)
+    return due

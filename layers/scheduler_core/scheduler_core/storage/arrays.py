@@ -16,13 +16,17 @@ from psycopg import adapters, postgres
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from scheduler_core.domain.ids import milliseconds
+
 _HEADER: Final = Struct(">iiIii").pack
 _LENGTH: Final = Struct(">i").pack
 _NULL: Final = _LENGTH(-1)
 _SMALLINT, _INTEGER, _FLOAT, _MOMENT = (Struct(f">i{kind}").pack for kind in "hidq")
 _UUID_LENGTH: Final = _LENGTH(16)
 _UUID_LENGTH_HEX: Final = _UUID_LENGTH.hex()
-_POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""From which PostgreSQL counts microseconds."""
+EPOCH_MS: Final = milliseconds(EPOCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,5 +131,5 @@ def _text(value: str) -> bytes:
 
 
 def _moment(value: datetime) -> bytes:
-    since = value - _POSTGRES_EPOCH
+    since = value - EPOCH
     return _MOMENT(8, (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)

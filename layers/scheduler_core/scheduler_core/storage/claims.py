@@ -8,13 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from operator import itemgetter
+from operator import gt, itemgetter
+from struct import unpack
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg import Connection
 
-from scheduler_core.domain.jobs import AttemptKey, AttemptRecord, ClaimedJob, Hint, MerchantLimits, Place, RunningJob
+from scheduler_core.domain.jobs import (
+    AttemptKey,
+    AttemptRecord,
+    ClaimedJob,
+    DuePage,
+    HintGroup,
+    MerchantLimits,
+    Place,
+    RunningJob,
+)
 from scheduler_core.domain.lifecycle import WAITING, Event, allowed_from
 from scheduler_core.domain.outcomes import DeliveryResult
 from scheduler_core.storage import arrays
@@ -24,7 +34,7 @@ from scheduler_core.storage.queries import Queries
 _QUERIES = Queries("claims")
 _CLAIMABLE = allowed_from(Event.CLAIM)
 # What `_make` does, without a call of Python's own for each of thousands of rows.
-_CLAIMED, _HINT = partial(tuple.__new__, ClaimedJob), partial(tuple.__new__, Hint)
+_CLAIMED = partial(tuple.__new__, ClaimedJob)
 
 LEASE_ID_BITS: Final = 63
 """A lease's id is as many random bits: what PostgreSQL's bigint holds without a sign."""
@@ -233,14 +243,26 @@ def oldest_due_across_merchants(connection: Connection[Any]) -> datetime | None:
 
 def due_page_across_merchants(
     connection: Connection[Any], *, after: Place, until: datetime, most: int, skipped: Sequence[UUID] = ()
-) -> list[Hint]:
+) -> DuePage:
     """Up to `most` waiting jobs due by `until`, in due order, after `after`, but not of `skipped` merchants."""
     rows = connection.execute(
         _QUERIES["due_page_across_merchants"],
         {"after_due": after.due_at, "after_id": after.job_id, "until": until, "most": most, "skipped": list(skipped)},
         binary=True,
     ).fetchall()
-    return [*map(_HINT, rows)]
+    groups, ends = [], []
+    for merchant_id, priority, ids, times in rows:
+        digits, since = ids.hex(), unpack(f">{len(ids) // 16}q", times)
+        jobs: Sequence[str] = [digits[at : at + 32] for at in range(0, len(digits), 32)]
+        if any(map(gt, since, since[1:])):  # PostgreSQL has put them together in another order
+            since, jobs = zip(*sorted(zip(since, jobs, strict=True)), strict=True)
+        due_ms = [-(-moment // 1_000) + arrays.EPOCH_MS for moment in since]
+        groups.append(HintGroup(merchant_id, priority, jobs, due_ms))
+        ends.append((since[-1], jobs[-1]))
+    if not ends:
+        return DuePage((), None)
+    last, job = max(ends)
+    return DuePage(groups, Place(arrays.EPOCH + timedelta(microseconds=last), UUID(hex=job)))
 
 
 def expire_waiting_across_merchants(

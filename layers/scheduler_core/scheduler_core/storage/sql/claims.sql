@@ -20,12 +20,18 @@ RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.lease_id, jobs.due_at, j
 -- name: due_page_across_merchants
 -- The next jobs that fall due, in order, after a place in that order; some merchants left out. The place is a subquery to
 -- hide it from the planner: where many jobs are due at one time it takes few to be left, and sorts all that are.
-SELECT merchant_id, id, next_run_at, priority
-FROM jobs
-WHERE (next_run_at, id) > ((SELECT %(after_due)s::timestamptz), (SELECT %(after_id)s::uuid)) AND next_run_at <= %(until)s
-  AND merchant_id <> ALL (%(skipped)s::uuid[])
-ORDER BY next_run_at, id
-LIMIT %(most)s;
+-- They come together by merchant and priority, because thousands of rows are most of what reading them costs: ids of 16
+-- bytes and times of 8 one behind the other, as PostgreSQL sends them.
+SELECT merchant_id, priority, string_agg(uuid_send(id), ''), string_agg(timestamptz_send(next_run_at), '')
+FROM (
+    SELECT merchant_id, id, next_run_at, priority
+    FROM jobs
+    WHERE (next_run_at, id) > ((SELECT %(after_due)s::timestamptz), (SELECT %(after_id)s::uuid)) AND next_run_at <= %(until)s
+      AND merchant_id <> ALL (%(skipped)s::uuid[])
+    ORDER BY next_run_at, id
+    LIMIT %(most)s
+) AS page
+GROUP BY merchant_id, priority;
 
 -- name: expire_waiting_across_merchants
 -- Waiting jobs whose expires_at has passed end here.
