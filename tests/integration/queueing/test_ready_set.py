@@ -382,6 +382,19 @@ def test_a_sleeper_is_woken_by_something_earlier_and_by_nothing_later(queue: Rea
         assert least <= monotonic() - started < most
 
 
+def test_a_sleeper_is_woken_once_however_much_was_announced(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    pop(queue)
+    queue.sleep(0.01)  # from now on it listens
+    queue.sleep(0.01)
+    for due in (30, 20, 10):
+        queue.announce(NOW, hints(merchant, [new_id()], due_at=NOW + seconds(due)))
+    for least, most in ((0.0, 0.1), (0.2, 0.3)):
+        started = monotonic()
+        queue.sleep(0.2)
+        assert least <= monotonic() - started < most
+
+
 def test_a_newcomer_is_heard_of_and_whoever_has_something_ready_is_none(queue: ReadySet) -> None:
     large, small = a_merchant(queue), a_merchant(queue)
     pop(queue)

@@ -405,9 +405,12 @@ class ReadySet:
         or whose merchant had nothing ready.
 
         Listens on a subscription and times itself: Redis ends a blocking pop at its own next tick, up to 0.1 s late.
+        However much was announced meanwhile, it wakes once.
         """
         with self._heard() as ears:
-            ears.get_message(timeout=min(seconds, 1.0))
+            if ears.get_message(timeout=min(seconds, 1.0)) is not None:
+                while ears.get_message(timeout=0) is not None:
+                    pass
 
     def newcomer_heard(self) -> bool:
         """Whether a merchant that had nothing ready got something since the last look or sleep. Does not wait."""

@@ -137,10 +137,10 @@ class Database:
         try:
             for loader in (TextLoader, TextBinaryLoader):  # what is stored as JSON is passed on as it is
                 connection.adapters.register_loader("json", loader)
-            connection.execute(sql.SQL("SET timezone = 'UTC'"))
-            connection.execute(sql.SQL("SET statement_timeout = {}").format(self._statement_timeout_ms))
+            settings = sql.SQL("SET timezone = 'UTC'; SET statement_timeout = {}").format(self._statement_timeout_ms)
             if self._role is not None:
-                connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._role)))
+                settings += sql.SQL("; SET ROLE {}").format(sql.Identifier(self._role))
+            connection.execute(settings)  # in one round trip
         except BaseException:
             connection.close()
             raise
