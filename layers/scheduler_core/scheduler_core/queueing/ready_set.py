@@ -65,7 +65,7 @@ class Popped:
     look_again_seconds: float | None
     """When there may be more to pop; None: nothing is known to come."""
     left: int
-    """How many entries are left in all."""
+    """How many hints are left in all."""
     to_come: int
     """How many of them are not due yet."""
     must_rebuild: bool

@@ -1,5 +1,5 @@
 -- How much waits and who is awake. ARGV: now_ms
--- Answers: [due by now, all entries, executors awake]
+-- Answers: [jobs due by now, all jobs, executors awake]
 local now = tonumber(ARGV[1])
 local ready = tonumber(redis.call('GET', COUNT) or 0)
 redis.call('ZREMRANGEBYSCORE', EXECUTORS, '-inf', now - 60000)

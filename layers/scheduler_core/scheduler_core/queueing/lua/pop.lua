@@ -1,9 +1,9 @@
 -- Pops a batch, fairly. A popped batch is kept under its token until the token is reported done, or comes back.
 -- ARGV: now_ms, lead_ms, most, executor, token, visibility_ms, hold_ms, most entries of the set, number of done tokens,
 --       done tokens..., the most for any merchant, then (merchant, the most for this one) pairs...
--- Answers: [members and bundles, each on a line of its own, next look in ms from now or -1, how many entries are left in all, how many
---           of them are not due yet, 1 if the set must be rebuilt or 2 if somebody is at it, 1 if PostgreSQL has more,
---           1 if it has more beside the heavy merchants' backlogs, merchants whose terms are unknown]
+-- Answers: [members and bundles, each on a line of its own, next look in ms from now or -1, how many jobs are left in all,
+--           how many of them are not due yet, 1 if the set must be rebuilt or 2 if somebody is at it, 1 if PostgreSQL has
+--           more, 1 if it has more beside the heavy merchants' backlogs, merchants whose terms are unknown]
 local MOVE_MOST, ROUND = 2000, 100
 local now, lead, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZADD', EXECUTORS, now + PRESENCE_MS, ARGV[4])
