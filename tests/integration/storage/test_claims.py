@@ -365,6 +365,27 @@ def test_the_due_scan_keeps_priorities_apart_and_due_times_in_order(database: Da
     assert page.end == Place(NOW + seconds(0.0021), late)
 
 
+def test_a_page_that_postgresql_sorts_by_merchant_is_in_the_order_of_due_times(
+    database: Database, database_url: str
+) -> None:
+    """As it may where it deems that cheaper than to hash."""
+    due: dict[UUID, dict[str, int]] = {store_merchant(database_url): {} for _ in range(3)}
+    for number in range(300):
+        merchant = [*due][number * 7 % 3]
+        [job] = store_jobs(database_url, merchant, next_run_at=NOW - seconds(number * 37 % 100))
+        due[merchant][job.hex] = milliseconds(NOW) - number * 37 % 100 * 1_000
+    start = Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+    with database.transaction() as connection:
+        connection.execute("SET LOCAL enable_hashagg = off")
+        page = claims.due_page_across_merchants(connection, after=start, until=NOW, most=500)
+    assert page.size == 300
+    for group in page.groups:
+        assert [*group.due_ms] == sorted(group.due_ms)
+        assert dict(zip(group.job_ids, group.due_ms, strict=True)) == due[group.merchant_id]
+    last = max(job for jobs in due.values() for job, at in jobs.items() if at == milliseconds(NOW))
+    assert page.end == Place(NOW, UUID(hex=last))
+
+
 def test_waiting_jobs_expire_and_running_ones_do_not(database: Database, database_url: str) -> None:
     merchant = store_merchant(database_url)
     [waiting, running] = store_jobs(database_url, merchant, 2, expires_at=NOW + seconds(5))

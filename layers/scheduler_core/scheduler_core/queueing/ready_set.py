@@ -296,23 +296,20 @@ class ReadySet:
         `mark_filled`. The caller says there where it had to stop.
         """
         prepared = announcement_of_groups(now, groups, bundled=True)
-        if not anew:
-            return self._add(prepared, _Source.FILLING)
-        first = self._add(prepared._replace(pages=prepared.pages[:1]), _Source.FILLING_ANEW)
-        rest = self._add(prepared._replace(pages=prepared.pages[1:]), _Source.FILLING)
-        return Filled(first.must_invoke or rest.must_invoke, first.left_out + rest.left_out)
+        return self._add(prepared, _Source.FILLING, first=_Source.FILLING_ANEW if anew else None)
 
     def fill_beside(self, now: datetime, groups: Sequence[HintGroup]) -> Filled:
         """As `fill`, for what is no backlog: it may take the room that is left, and is not bundled."""
         return self._add(announcement_of_groups(now, groups), _Source.BESIDE)
 
-    def _add(self, prepared: Announcement, source: "_Source") -> Filled:
-        must_invoke, left_out = False, 0
+    def _add(self, prepared: Announcement, source: "_Source", *, first: "_Source | None" = None) -> Filled:
+        """`first`: where the first page comes from, if not from `source` as well."""
+        must_invoke, left_out, comes_from = False, 0, first or source
         with self._translated():
             for page in prepared.pages:
-                invoke, without_room = self._run("announce", [prepared.now_ms, self._most, _LINGER_MS, source, *page])
-                must_invoke = must_invoke or bool(invoke)
-                left_out += without_room
+                arguments = [prepared.now_ms, self._most, _LINGER_MS, comes_from, *page]
+                invoke, without_room = self._run("announce", arguments)
+                must_invoke, left_out, comes_from = must_invoke or bool(invoke), left_out + without_room, source
         return Filled(must_invoke, left_out)
 
     def announce_cancelled(self, now: datetime, job_ids: Iterable[UUID]) -> None:

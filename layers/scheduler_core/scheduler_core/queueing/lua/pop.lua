@@ -49,10 +49,9 @@ for _, token in ipairs(redis.call('ZRANGEBYSCORE', POPPED_UNTIL, '-inf', now, 'L
       returned[#returned + 1] = merchant
       returned[#returned + 1] = members
     end
-    local singles = singles_of(now, member)
-    for i = 1, #singles, 2 do
-      members[#members + 1] = singles[i + 1]
-      members[#members + 1] = singles[i]
+    for _, single in ipairs(members_in(member)) do
+      members[#members + 1] = single
+      members[#members + 1] = now
     end
   end
   sort_out(returned)

@@ -13,14 +13,13 @@ local function unbundled(merchant, count)
   if redis.call('HINCRBY', BUNDLED, merchant, -count) <= 0 then redis.call('HDEL', BUNDLED, merchant) end
 end
 
--- {score, member, ...} of a bundle's jobs.
-local function singles_of(score, bundle)
-  local merchant, priority, singles = string.sub(bundle, 1, 32), priority_in(bundle), {}
+-- A bundle's jobs, each as a member by itself.
+local function members_in(bundle)
+  local merchant, priority, members = string.sub(bundle, 1, 32), priority_in(bundle), {}
   for i = 1, jobs_in(bundle) do
-    singles[2 * i - 1] = score
-    singles[2 * i] = merchant .. string.sub(bundle, 32 * i + 1, 32 * i + 32) .. priority
+    members[i] = merchant .. string.sub(bundle, 32 * i + 1, 32 * i + 32) .. priority
   end
-  return singles
+  return members
 end
 
 -- A bundle with less of its jobs: those from `first` to `last`.
@@ -60,11 +59,7 @@ local function add_bundles(merchant, bundles)
   end
   if added > 0 then redis.call('HINCRBY', BUNDLED, merchant, added) end
   if has_singles then
-    for i = 1, #bundles, 2 do
-      local singles, members = singles_of(0, bundles[i + 1]), {}
-      for j = 2, #singles, 2 do members[#members + 1] = singles[j] end
-      added = added - redis.call('ZREM', key, unpack(members))
-    end
+    for i = 2, #bundles, 2 do added = added - redis.call('ZREM', key, unpack(members_in(bundles[i]))) end
   end
   return added
 end
@@ -145,10 +140,15 @@ local function make_ready_in_room(queues, most, is_filling)
     return before + added, added, has_newcomer, 0, nil
   end
   for i = 1, #(bundles or {}), 2 do -- where room is short each job is looked at
-    for j = 1, #bundles[i + 1], 2 do
-      queues[#queues + 1] = bundles[i]
-      queues[#queues + 1] = singles_of(bundles[i + 1][j], bundles[i + 1][j + 1])
+    local singles, of_merchant = {}, bundles[i + 1]
+    for j = 1, #of_merchant, 2 do
+      for _, member in ipairs(members_in(of_merchant[j + 1])) do
+        singles[#singles + 1] = of_merchant[j]
+        singles[#singles + 1] = member
+      end
     end
+    queues[#queues + 1] = bundles[i]
+    queues[#queues + 1] = singles
   end
   local ready_most, beyond = is_filling and share_of(most) or most, most + math.floor(most / 16)
   local ready, has_newcomer, left_out, left_out_from, lengths, last_scores = before, false, 0, nil, {}, {}
