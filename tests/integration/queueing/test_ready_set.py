@@ -498,6 +498,33 @@ def test_who_has_much_due_at_one_time_holds_nobody_up(queue: ReadySet) -> None:
         assert len(pop(queue, at=1.3, token=f"c{turn}", most=2_000, done=["b", f"c{turn - 1}"]).hints) == 2_000
 
 
+@pytest.mark.parametrize("lead", [0, 0.05])
+def test_where_many_merchants_jobs_fall_due_at_one_time_nobodys_second_comes_before_anothers_first(
+    queue: ReadySet, lead: float
+) -> None:
+    """As with templates at midnight. They are more than one pop looks at: it must not be the same ones each time."""
+    merchants, each, batch = [a_merchant(queue) for _ in range(2_500)], 4, 1_000
+    for start in range(0, len(merchants), 250):
+        some = [hints(merchant, [new_id() for _ in range(each)]) for merchant in merchants[start : start + 250]]
+        queue.announce(NOW - seconds(1), [hint for of_merchant in some for hint in of_merchant])
+    got = Counter[str]()
+    for turn in range(len(merchants) * each // batch):
+        at = turn / 100 - lead
+        popped = pop(queue, at=at, most=batch, token=f"t{turn}", done=[f"t{turn - 1}"], lead=seconds(lead))
+        got.update(merchant for merchant, _ in popped.hints)
+        assert got.total() == batch * (turn + 1)
+        assert max(got.values()) - min(got[merchant.hex] for merchant in merchants) <= 1
+    assert set(got.values()) == {each}
+
+
+def test_what_is_due_of_a_merchant_counts_also_when_it_has_had_its_turn(queue: ReadySet) -> None:
+    merchant = a_merchant(queue)
+    for _ in range(3):
+        queue.announce(NOW - seconds(1), hints(merchant, [new_id() for _ in range(1_000)]))
+    pop(queue, most=10, lead=seconds(0.05))
+    assert queue.depth(NOW).due == 2_990
+
+
 @pytest.mark.parametrize("falls_due", [False, True])
 def test_a_queue_that_must_not_grow_keeps_what_comes_first_in_it(redis_url: str, falls_due: bool) -> None:
     with roomy(redis_url, 80) as queue:

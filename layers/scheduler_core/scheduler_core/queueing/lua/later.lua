@@ -1,8 +1,11 @@
 -- What is to come: a set for each merchant by due time, so that what falls due of one is not behind all that falls due with
 -- it of another. HEADS and TAILS know the merchants by when their first and their last is due: no later than the first, no
--- sooner than the last.
+-- sooner than the last. One of whose jobs that have fallen due some were left at its turn is in HEADS by that turn, and so
+-- behind those that have had none: where many merchants' jobs fall due at once, nobody's second comes before another's first.
 local LATER, HEADS, TAILS, LATER_COUNT = base .. ':later:', base .. ':heads', base .. ':tails', base .. ':later_count'
-local MERCHANTS_AT_ONCE = 500
+local MERCHANTS_AT_ONCE = 1000
+local AFTER_DUE_MS = 0.5 -- a turn is so much later than what fell due with it, so that it comes after that
+local MOST_LEAD_MS = 1000 -- and it may be so much later than the clock
 local A_FEW = 3
 
 -- They have nothing to come any more.
@@ -58,7 +61,7 @@ local function take_fallen(merchants, until_ms, each)
       fallen[#fallen + 1] = members
     end
     if head then
-      heads[#heads + 1] = head
+      heads[#heads + 1] = math.max(tonumber(head), until_ms + AFTER_DUE_MS)
       heads[#heads + 1] = merchant
       if count == each then greedy[#greedy + 1] = merchant end
     else
@@ -96,16 +99,22 @@ local function cut_off(count)
   return from
 end
 
--- When the first of what is to come is due, or a little before; nil: nothing is to come.
+-- When the first of what is to come is due, or a little before, or its merchant's last turn if that was later; nil: nothing
+-- is to come.
 local function next_due()
   local head = redis.call('ZRANGE', HEADS, 0, 0, 'WITHSCORES')[2]
   return head and tonumber(head)
 end
 
+-- Merchants of whom something has fallen due by then, some of them if they are many, those first whose turn it is.
+local function with_fallen(until_ms)
+  return redis.call('ZRANGEBYSCORE', HEADS, '-inf', until_ms + AFTER_DUE_MS, 'LIMIT', 0, MERCHANTS_AT_ONCE)
+end
+
 -- How much of what was to come is due by now.
 local function fallen_due(now)
   local count = 0
-  for _, merchant in ipairs(redis.call('ZRANGEBYSCORE', HEADS, '-inf', now, 'LIMIT', 0, MERCHANTS_AT_ONCE)) do
+  for _, merchant in ipairs(with_fallen(now + MOST_LEAD_MS)) do
     count = count + redis.call('ZCOUNT', LATER .. merchant, '-inf', now)
   end
   return count

@@ -62,7 +62,7 @@ end
 -- What has fallen due moves to its merchant's queue: a share of each merchant's, and what is left of MOVE_MOST to those
 -- who have more. So one who has much due at one time holds nobody up.
 local budget = MOVE_MOST
-local movers = redis.call('ZRANGEBYSCORE', HEADS, '-inf', now + lead, 'LIMIT', 0, MERCHANTS_AT_ONCE)
+local movers = with_fallen(now + lead)
 while #movers > 0 and budget > 0 do
   local fallen, moved, greedy = take_fallen(movers, now + lead, math.max(1, math.floor(budget / #movers)))
   if moved > 0 then sort_out(fallen) end
