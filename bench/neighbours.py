@@ -1,4 +1,4 @@
-"""How late do a few merchants' jobs come beside what others ask for? Five loads, which no other workload has.
+"""How late do a few merchants' jobs come beside what others ask for? Seven loads, which no other workload has.
 
 Each keeps the ready set full, or falls due all at once, and none of it is the fault of those who wait.
 """
@@ -21,7 +21,7 @@ from bench.lateness import late_figures
 from bench.ours import Ours, deployed, whole_millisecond
 from bench.site import Site
 from cli.times import rfc3339
-from scheduler_core.clock import utc_now
+from scheduler_core.clock import monotonic, utc_now
 
 QUIET: Final = 20
 _BATCH: Final = 1_000
@@ -44,7 +44,9 @@ class Loads:
     limited_per_second: int = 20
     instant_jobs: int = 30_000
     crowd: int = 3_000
-    """Merchants with one job each."""
+    """Merchants with one job each, or with templates."""
+    templates: int = 20_000
+    failing_jobs: int = 30_000
     posted_per_second: int = 1_500
     posted_ahead: timedelta = timedelta(seconds=60)
     posted_for: timedelta = timedelta(seconds=90)
@@ -88,12 +90,37 @@ class Neighbours:
 
     def crowded(self) -> Mapping[str, float]:
         """As `instant`, but of many merchants with one job each. `own_...` is the lateness of theirs."""
-        others = {self._loud, *self._quiet}
-        made = stock.make_merchants(self._site.postgres.url, len(others) + self._loads.crowd)
-        crowd = [merchant for merchant in made if merchant not in others]
+        crowd = self._crowd()
         with self._ready() as deployment:
             self._at_once(deployment, crowd, len(crowd))
             return _with_own(self._lateness(self._quiet, 2 * QUIET), self._lateness(crowd, len(crowd)))
+
+    def midnight(self) -> Mapping[str, float]:
+        """As `crowded`, but of templates' runs, several of each merchant. `runs_per_second`: how fast they are made."""
+        crowd, templates = self._crowd(), self._loads.templates
+        site, url = self._site, self._site.postgres.url
+        with self._ready() as deployment:
+            due = (utc_now() + _BEFORE_INSTANT + timedelta(seconds=1 + templates / 4_000)).replace(microsecond=0)
+            stock.store_templates(url, crowd, templates, target_url=site.receiver.url, daily_at=due)
+            self._store_quiet(due)
+            began = monotonic()
+            answer: Any = deployment.invoke("recurrence", {})
+            took = monotonic() - began
+            if answer["runs"] != templates:
+                raise LostJobsError(f"recurrence answered {answer}")
+            deployment.invoke("populator", {})
+            late = _with_own(self._lateness(self._quiet, 2 * QUIET), self._lateness(crowd, templates))
+            return {**late, "runs_per_second": templates / took}
+
+    def failing(self) -> Mapping[str, float]:
+        """A merchant's many jobs, due at once, whose target answers 503: each is tried four times within seconds."""
+        with self._ready() as deployment:
+            url, receiver = self._site.postgres.url, self._site.receiver
+            jobs = self._loads.failing_jobs
+            stock.store(url, [self._loud], jobs, target_url=receiver.busy_url, first_due=utc_now())
+            stock.settle(url)
+            deployment.invoke("populator", {})
+            return self._few_posted(deployment)
 
     def posted_ahead(self) -> Mapping[str, float]:
         """A merchant asks for jobs on and on, each for in a minute, until those that wait are more than a set holds.
@@ -128,15 +155,25 @@ class Neighbours:
         finally:
             stock.limit(url, self._loud, None)
 
+    def _crowd(self) -> list[UUID]:
+        others = {self._loud, *self._quiet}
+        made = stock.make_merchants(self._site.postgres.url, len(others) + self._loads.crowd)
+        return [merchant for merchant in made if merchant not in others]
+
     def _at_once(self, deployment: Deployment, merchants: Sequence[UUID], jobs: int) -> None:
         """`jobs` of `merchants`, taking turns, and one of each quiet one fall due at once; later another of each."""
         site, url = self._site, self._site.postgres.url
         due = whole_millisecond(utc_now() + _BEFORE_INSTANT + timedelta(seconds=jobs / 50_000))
         stock.store(url, merchants, jobs, target_url=site.receiver.url, first_due=due)
-        for moment in (due, due + _AFTER_INSTANT):
-            stock.store(url, self._quiet, QUIET, target_url=site.receiver.url, first_due=moment)
-        stock.settle(url)
+        self._store_quiet(due)
         deployment.invoke("populator", {})
+
+    def _store_quiet(self, due: datetime) -> None:
+        """One job of each for then, and one for a little later; nothing else is stored after that."""
+        url = self._site.postgres.url
+        for moment in (due, due + _AFTER_INSTANT):
+            stock.store(url, self._quiet, QUIET, target_url=self._site.receiver.url, first_due=moment)
+        stock.settle(url)
 
     def _few_posted(self, deployment: Deployment) -> Mapping[str, float]:
         for number in _paced(_FEW, _EVERY):
@@ -179,6 +216,8 @@ LOADS: Final[Mapping[str, Load]] = {
     "a limited merchant's backlog": Load(lambda loads: loads.limited_jobs, Neighbours.limited),
     "many due at one instant": Load(lambda loads: loads.instant_jobs, Neighbours.instant),
     "many merchants at one instant": Load(lambda loads: loads.crowd, Neighbours.crowded),
+    "templates at one instant": Load(lambda loads: loads.templates, Neighbours.midnight),
+    "a target that fails": Load(lambda loads: loads.failing_jobs, Neighbours.failing),
     "many asked for ahead": Load(lambda loads: loads.posted_jobs, Neighbours.posted_ahead),
 }
 ONCE: Final = frozenset({"many asked for ahead"})

@@ -29,7 +29,11 @@ http {{
   access_log {folder}/arrivals.log arrivals buffer=64k flush=100ms;
   keepalive_requests 1000000000; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{ listen 127.0.0.1:{port} backlog=8192; location / {{ return 200 "ok"; }} }}
+  server {{
+    listen 127.0.0.1:{port} backlog=8192;
+    location / {{ return 200 "ok"; }}
+    location /busy {{ return 503 "busy"; }}
+  }}
 }}
 """
 
@@ -72,7 +76,7 @@ def _fetch(folder: Path) -> None:
 
 
 class Nginx:
-    """A context manager: an nginx with its log in `folder`."""
+    """A context manager: an nginx with its log in `folder`. It answers 200, at `busy_url` 503."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -80,7 +84,7 @@ class Nginx:
         self._read_to = self._counted_to = 0
         self._count = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = ""
+        self.url = self.busy_url = ""
 
     def __enter__(self) -> Self:
         program = find_nginx()
@@ -96,7 +100,7 @@ class Nginx:
             process.kill()
         if process.poll() is not None:
             raise ServerError(f"nginx does not start:\n{processes.tail(self._folder / 'nginx.error.log')}")
-        self.url = f"http://127.0.0.1:{port}/hook"
+        self.url, self.busy_url = (f"http://127.0.0.1:{port}/{path}" for path in ("hook", "busy"))
         return self
 
     def __exit__(

@@ -222,7 +222,9 @@ def _neighbours(results: Results) -> str:
             figures = [results.figure("neighbours", name, f"{prefix}{which}_ms") for which in ("p50", "p99", "max")]
             if figures[0] is not None:
                 rows.append([whose, *(_ms(value) for value in figures), str(len(measured))])
-    return table(("beside", "p50 ms", "p99 ms", "max ms", "rounds"), rows)
+    page = table(("beside", "p50 ms", "p99 ms", "max ms", "rounds"), rows)
+    made = median_of(results.of("neighbours"), "runs_per_second")
+    return f"{page}\n\nRecurrence made {_rate(made)} of the templates' runs a second." if made else page
 
 
 def _idle(results: Results) -> str:

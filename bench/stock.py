@@ -22,7 +22,11 @@ _COLUMNS: Final = (
 _INSERT_MERCHANT: Final = """
 INSERT INTO merchants (id, name, created_at, updated_at) VALUES (%s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
 """
-_TABLES: Final = "jobs, leases, executions, throughput, idempotency_keys, audit_log, alerts"
+_TABLES: Final = "templates, jobs, leases, executions, throughput, idempotency_keys, audit_log, alerts"
+_TEMPLATE_COLUMNS: Final = (
+    "id, merchant_id, name, cron, retry_initial_seconds, retry_max_seconds, retry_multiplier, next_nominal_at,"
+    " created_at, updated_at, target, payload, metadata"
+)
 
 
 def make_merchants(url: str, count: int) -> list[UUID]:
@@ -45,7 +49,7 @@ def limit(url: str, merchant: UUID, per_second: int | None) -> None:
 
 
 def clear(url: str) -> None:
-    """No jobs, no history; merchants and keys stay."""
+    """No templates, no jobs, no history; merchants and keys stay."""
     with psycopg.connect(url) as connection:
         connection.execute(f"TRUNCATE {_TABLES}".encode())
 
@@ -75,12 +79,31 @@ def store(
 ) -> None:
     """`jobs` one-time jobs, the merchants taking turns, due `apart` from one another from `first_due` on."""
     now = utc_now()
-    target = json.dumps({"type": "http", "url": target_url, "method": "POST", "headers": {}})
-    tail = f"{target}\t{_escaped(payload)}\t{{}}\n"
+    tail = f"{_target(target_url)}\t{_escaped(payload)}\t{{}}\n"
     statement = f"COPY jobs ({_COLUMNS}) FROM STDIN".encode()
     with psycopg.connect(url) as connection, connection.cursor().copy(statement) as copy:
         for chunk in _lines(merchants, jobs, now, first_due, apart, tail):
             copy.write(chunk)
+
+
+def store_templates(url: str, merchants: Sequence[UUID], count: int, *, target_url: str, daily_at: datetime) -> None:
+    """`count` templates, the merchants taking turns, that run each day at the time of `daily_at`, a whole second.
+
+    The first run is at `daily_at` itself, and nothing has made it yet.
+    """
+    now = utc_now()
+    cron = f"{daily_at:%-S %-M %-H} * * *"
+    target, body = _target(target_url), json.dumps({})
+    statement = f"COPY templates ({_TEMPLATE_COLUMNS}) FROM STDIN".encode()
+    with psycopg.connect(url) as connection, connection.cursor().copy(statement) as copy:
+        for number in range(count):
+            merchant, template_id = merchants[number % len(merchants)], uuid7(now, os.urandom(ENTROPY_BYTES))
+            times = (daily_at, now, now)
+            copy.write_row((template_id, merchant, f"{number}", cron, 1, 3_600, 2, *times, target, PAYLOAD, body))
+
+
+def _target(url: str) -> str:
+    return json.dumps({"type": "http", "url": url, "method": "POST", "headers": {}})
 
 
 def _lines(

@@ -84,6 +84,8 @@ def test_the_quiet_are_measured_beside_a_load(place: Site, name: str) -> None:
         limited_jobs=300,
         instant_jobs=300,
         crowd=100,
+        templates=300,
+        failing_jobs=300,
         posted_per_second=50,
         posted_ahead=seconds(2),
         posted_for=seconds(2),
@@ -92,6 +94,23 @@ def test_the_quiet_are_measured_beside_a_load(place: Site, name: str) -> None:
     assert (figures["missing"], figures["early"]) == (0, 0)
     assert (figures.get("own_missing"), figures.get("own_early")) in {(None, None), (0, 0)}
     assert 0 <= figures["p50_ms"] <= figures["max_ms"]
+
+
+def test_the_runs_of_templates_at_one_instant_are_made_and_delivered(place: Site) -> None:
+    figures = Neighbours(place, Loads(crowd=20, templates=50)).midnight()
+    assert figures["runs_per_second"] > 0
+    with psycopg.connect(place.postgres.url) as connection:
+        rows = connection.execute(
+            "SELECT count(*), count(DISTINCT scheduled_at) FROM jobs WHERE template_id IS NOT NULL"
+        )
+        assert rows.fetchone() == (50, 1)
+
+
+def test_a_target_that_fails_is_tried_again(place: Site) -> None:
+    Neighbours(place, Loads(failing_jobs=50)).failing()
+    with psycopg.connect(place.postgres.url) as connection:
+        rows = connection.execute("SELECT DISTINCT http_status, outcome::text FROM executions WHERE attempt = 1")
+        assert rows.fetchall() == [(503, "retried")]
 
 
 def test_the_limit_of_the_loud_is_lifted_afterwards(place: Site) -> None:

@@ -67,6 +67,7 @@ def test_beside_whom_others_come_late_is_said_and_how_late_those_are_themselves(
     run = a_run()
     figures = {"p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
     own = {f"own_{name}": value + 3 for name, value in figures.items()}
+    own["runs_per_second"] = 6_500.0
     for name, jobs, more in (("nothing", 0, {}), ("many", 1_000, own)):
         run.measurements.append(
             Measurement(workload="neighbours", contender=name, jobs=jobs, figures={**figures, **more})
@@ -75,6 +76,8 @@ def test_beside_whom_others_come_late_is_said_and_how_late_those_are_themselves(
     assert "| nothing | 1.0 | 2.0 | 3.0 | 1 |" in rows
     assert "| many: 1,000 | 1.0 | 2.0 | 3.0 | 1 |" in rows
     assert "| the lateness of these 1,000 themselves | 4.0 | 5.0 | 6.0 | 1 |" in rows
+    assert "Recurrence made 6,500 of the templates' runs a second." in rows
+    assert "Recurrence made" not in report.text(a_run())
 
 
 def test_failures_are_told_in_one_line_each() -> None:
