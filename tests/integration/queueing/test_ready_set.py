@@ -517,6 +517,18 @@ def test_where_many_merchants_jobs_fall_due_at_one_time_nobodys_second_comes_bef
     assert set(got.values()) == {each}
 
 
+def test_whoever_has_a_job_due_only_now_does_not_wait_for_the_turns_of_many_others(queue: ReadySet) -> None:
+    merchants, small = [a_merchant(queue) for _ in range(600)], a_merchant(queue)
+    for start in range(0, len(merchants), 20):
+        some = [hints(merchant, [new_id() for _ in range(50)]) for merchant in merchants[start : start + 20]]
+        queue.announce(NOW - seconds(1), [hint for of_merchant in some for hint in of_merchant])
+    queue.announce(NOW - seconds(1), hints(small, [new_id()], due_at=NOW + seconds(0.5)))
+    for turn in range(5):
+        popped = pop(queue, at=turn / 10, most=1_000, token=f"t{turn}", done=[f"t{turn - 1}"])
+        assert small.hex not in {merchant for merchant, _ in popped.hints}
+    assert small.hex in {merchant for merchant, _ in pop(queue, at=0.5, most=1_000, done=["t4"]).hints}
+
+
 def test_what_is_due_of_a_merchant_counts_also_when_it_has_had_its_turn(queue: ReadySet) -> None:
     merchant = a_merchant(queue)
     for _ in range(3):

@@ -3,7 +3,7 @@
 -- sooner than the last. One of whose jobs that have fallen due some were left at its turn is in HEADS by that turn, and so
 -- behind those that have had none: where many merchants' jobs fall due at once, nobody's second comes before another's first.
 local LATER, HEADS, TAILS, LATER_COUNT = base .. ':later:', base .. ':heads', base .. ':tails', base .. ':later_count'
-local MERCHANTS_AT_ONCE = 1000
+local MERCHANTS_AT_ONCE, AT_LATER_TURNS, NEWCOMERS_AT_ONCE = 1000, 250, 100
 local AFTER_DUE_MS = 0.5 -- a turn is so much later than what fell due with it, so that it comes after that
 local MOST_LEAD_MS = 1000 -- and it may be so much later than the clock
 local A_FEW = 3
@@ -38,9 +38,9 @@ local function add_later(queues)
 end
 
 -- Takes what is due until `until_ms` of these merchants out of it, but of none more than `each`. Answers {merchant,
--- {member, due_ms, member, due_ms, ...}, ...}, how many that are in all, and of which merchants it was as many as might be.
+-- {member, due_ms, member, due_ms, ...}, ...}, and how many that are in all.
 local function take_fallen(merchants, until_ms, each)
-  local fallen, total, greedy, heads, emptied = {}, 0, {}, {}, {}
+  local fallen, total, heads, emptied = {}, 0, {}, {}
   for _, merchant in ipairs(merchants) do
     local key = LATER .. merchant
     -- Mostly a few have fallen due, and one look shows them and the next.
@@ -63,7 +63,6 @@ local function take_fallen(merchants, until_ms, each)
     if head then
       heads[#heads + 1] = math.max(tonumber(head), until_ms + AFTER_DUE_MS)
       heads[#heads + 1] = merchant
-      if count == each then greedy[#greedy + 1] = merchant end
     else
       emptied[#emptied + 1] = merchant
     end
@@ -71,7 +70,7 @@ local function take_fallen(merchants, until_ms, each)
   if #heads > 0 then redis.call('ZADD', HEADS, unpack(heads)) end
   if #emptied > 0 then forget(emptied) end
   if total > 0 then redis.call('DECRBY', LATER_COUNT, total) end
-  return fallen, total, greedy
+  return fallen, total
 end
 
 -- Takes the `count` that are due last of all that is to come out of it; answers when the first of them is due.
@@ -106,15 +105,31 @@ local function next_due()
   return head and tonumber(head)
 end
 
--- Merchants of whom something has fallen due by then, some of them if they are many, those first whose turn it is.
-local function with_fallen(until_ms)
-  return redis.call('ZRANGEBYSCORE', HEADS, '-inf', until_ms + AFTER_DUE_MS, 'LIMIT', 0, MERCHANTS_AT_ONCE)
+-- Up to `most` merchants of whom something has fallen due by then, those first whose turn it is.
+local function with_fallen(until_ms, most)
+  return redis.call('ZRANGEBYSCORE', HEADS, '-inf', until_ms + AFTER_DUE_MS, 'LIMIT', 0, most)
+end
+
+-- Whether even the first of these has had a turn; then the others have had one too, or have something due since.
+local function had_turns()
+  local head = next_due()
+  return head and head % 1 == AFTER_DUE_MS
+end
+
+-- Up to `most` merchants of whom the first has fallen due since others had their last turn.
+local function newly_fallen(until_ms, most)
+  local last, newcomers = redis.call('ZREVRANGEBYSCORE', HEADS, until_ms, '-inf', 'WITHSCORES', 'LIMIT', 0, most), {}
+  for i = 1, #last, 2 do
+    if tonumber(last[i + 1]) % 1 == AFTER_DUE_MS then break end
+    newcomers[#newcomers + 1] = last[i]
+  end
+  return newcomers
 end
 
 -- How much of what was to come is due by now.
 local function fallen_due(now)
   local count = 0
-  for _, merchant in ipairs(with_fallen(now + MOST_LEAD_MS)) do
+  for _, merchant in ipairs(with_fallen(now + MOST_LEAD_MS, MERCHANTS_AT_ONCE)) do
     count = count + redis.call('ZCOUNT', LATER .. merchant, '-inf', now)
   end
   return count

@@ -60,13 +60,23 @@ for _, token in ipairs(redis.call('ZRANGEBYSCORE', POPPED_UNTIL, '-inf', now, 'L
 end
 
 -- What has fallen due moves to its merchant's queue: a share of each merchant's, and what is left of MOVE_MOST to those
--- who have more. So one who has much due at one time holds nobody up.
-local budget = MOVE_MOST
-local movers = with_fallen(now + lead)
-while #movers > 0 and budget > 0 do
-  local fallen, moved, greedy = take_fallen(movers, now + lead, math.max(1, math.floor(budget / #movers)))
+-- who have more. So one who has much due at one time holds nobody up. Where all have had a turn, fewer of them get more
+-- each, which costs less for each job; but whoever has something due only since then comes before them.
+local budget, looks = MOVE_MOST, MERCHANTS_AT_ONCE
+local function move(movers, sharing)
+  local fallen, moved = take_fallen(movers, now + lead, math.max(1, math.floor(budget / sharing)))
   if moved > 0 then sort_out(fallen) end
-  movers, budget = greedy, budget - moved
+  budget, looks = budget - moved, looks - #movers
+end
+local later_turns = had_turns()
+if later_turns then
+  local newcomers = newly_fallen(now + lead, NEWCOMERS_AT_ONCE)
+  move(newcomers, #newcomers + AT_LATER_TURNS)
+end
+while budget > 0 and looks > 0 do
+  local movers = with_fallen(now + lead, later_turns and math.min(looks, AT_LATER_TURNS) or looks)
+  if #movers == 0 then break end
+  move(movers, #movers)
 end
 
 -- Round the merchants by weight (stride scheduling: the lowest pass is served next, and its pass grows by what it got).
