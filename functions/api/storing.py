@@ -24,7 +24,7 @@ from scheduler_core.storage import idempotency, jobs
 from scheduler_core.storage.idempotency import Answer
 
 if TYPE_CHECKING:
-    from scheduler_core.queueing.ready_set import Announcement
+    from scheduler_core.queueing.announcement import Announcement
 
 MOST_LOGGED: Final = 20
 

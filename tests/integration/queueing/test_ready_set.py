@@ -17,12 +17,10 @@ from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds
 from scheduler_core.domain.jobs import Hint, MerchantLimits, Place
 from scheduler_core.kept_secrets import GivenSecret
-from scheduler_core.queueing import ready_set
+from scheduler_core.queueing import announcement
+from scheduler_core.queueing.announcement import BUNDLE_LEAST, BUNDLE_MOST, PRIORITY_STEP
 from scheduler_core.queueing.ready_set import (
     BASE_KEY,
-    BUNDLE_LEAST,
-    BUNDLE_MOST,
-    PRIORITY_STEP,
     ROOM_SHARE,
     Popped,
     Progress,
@@ -224,7 +222,7 @@ def test_whatever_is_bundled_and_popped_and_filled_anew_each_job_is_there_once(
     all_hints = [Hint(merchant, job, due_of[job], priority) for job, (merchant, priority) in waiting.items()]
     left = {hint.job_id: hint for hint in sorted(all_hints, key=lambda hint: (hint.due_at, hint.job_id))}
     with Redis.from_url(redis_url) as client, pytest.MonkeyPatch.context() as patch, roomy(redis_url, room) as queue:
-        patch.setattr(ready_set, "BUNDLE_LEAST", 2)
+        patch.setattr(announcement, "BUNDLE_LEAST", 2)
         client.flushall()
         queue.set_terms([(MerchantLimits(merchant_id=merchant), True) for merchant in MERCHANTS])
         queue.announce(NOW, [left[job] for job in announced & left.keys()])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scheduler_core.domain.ids import milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import Hint
-from scheduler_core.queueing.ready_set import (
+from scheduler_core.queueing.announcement import (
     ANNOUNCE_PAGE,
     BUNDLE_LEAST,
     BUNDLE_MOST,

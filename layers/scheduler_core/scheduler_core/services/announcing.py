@@ -15,7 +15,8 @@ from scheduler_core.domain.jobs import Hint
 from scheduler_core.invocation.lambda_invoker import InvocationError
 from scheduler_core.observability.log import logger
 from scheduler_core.observability.outage import Outage
-from scheduler_core.queueing.ready_set import Announcement, ReadySet, announcement
+from scheduler_core.queueing.announcement import Announcement, announcement
+from scheduler_core.queueing.ready_set import ReadySet
 
 PAUSE_SECONDS = 2.0
 """How long Redis is left alone after it did not answer, so that requests do not queue up behind its time-outs."""
