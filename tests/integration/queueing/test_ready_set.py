@@ -586,6 +586,37 @@ def test_a_full_set_keeps_what_is_due_first(redis_url: str) -> None:
         assert pop(queue, at=199, token="e").has_more
 
 
+def test_where_all_are_due_at_one_time_nobody_loses_all_to_a_full_set(redis_url: str) -> None:
+    with roomy(redis_url, 1_000) as queue, Redis.from_url(redis_url) as client:
+        merchants = [a_merchant(queue) for _ in range(40)]
+        for number in range(5):
+            due_at = NOW + seconds(0 if number == 4 else 10)
+            some = [hints(merchant, [new_id() for _ in range(6)], due_at=due_at) for merchant in merchants]
+            queue.announce(NOW, [hint for of_merchant in some for hint in of_merchant])
+        assert queue.depth(NOW).size == 1_000
+        kept = [client.zcard(f"{BASE_KEY}:later:{merchant.hex}") for merchant in merchants]
+        assert sum(kept) == 1_000 - 240
+        assert min(kept) >= 18
+        tails = dict(client.zrange(f"{BASE_KEY}:tails", 0, -1, withscores=True))
+        assert tails == {merchant.hex.encode(): milliseconds(NOW + seconds(10)) for merchant in merchants}
+
+
+@pytest.mark.parametrize("others", [30, 300])
+def test_of_many_that_are_due_at_one_time_who_has_a_few_loses_none_unless_all_have_no_more(
+    redis_url: str, others: int
+) -> None:
+    with roomy(redis_url, 310) as queue, Redis.from_url(redis_url) as client:
+        large = [a_merchant(queue) for _ in range(others)]
+        small = [a_merchant(queue) for _ in range(10)]
+        for merchant in (*large, *small):
+            count = 300 // others if merchant in large else 1
+            queue.announce(NOW, hints(merchant, [new_id() for _ in range(count)], due_at=NOW + seconds(10)))
+        queue.announce(NOW, hints(a_merchant(queue), [new_id() for _ in range(25)]))
+        assert queue.depth(NOW).size == 310
+        kept = sum(client.zcard(f"{BASE_KEY}:later:{merchant.hex}") for merchant in small)
+        assert kept == 10 or others == 300
+
+
 def test_a_filling_goes_on_from_what_was_left_out(redis_url: str) -> None:
     with roomy(redis_url, 100) as queue:
         merchant = a_merchant(queue)

@@ -159,6 +159,28 @@ def test_what_finds_no_room_is_filled_in_later(database: Database, database_url:
     assert sorted(got) == sorted(each.hex for each in ids)
 
 
+def test_what_is_due_at_one_instant_and_finds_no_room_is_all_filled_in_later(
+    database: Database, database_url: str, redis_url: str
+) -> None:
+    """What goes out of the full set for it may be what was filled before."""
+    merchants = [store_merchant(database_url) for _ in range(60)]
+    for merchant in merchants:
+        store_jobs(database_url, merchant, 20, next_run_at=NOW + seconds(10))
+    with ReadySet(GivenSecret(redis_url), timeout_seconds=5, most=600) as queue:
+        fill = refiller(database, queue, room=600)
+        queue.set_terms([(MerchantLimits(merchant_id=merchant), True) for merchant in merchants])
+        assert not fill.from_the_start(NOW).complete
+        claimed, at = 0, NOW + seconds(10)
+        for turn in range(30):
+            popped = queue.pop(at, executor="one", token=str(turn), most=100, done=[str(turn - 1)])
+            with database.statement() as connection:
+                hinted, lease = popped.hints, seconds(60)
+                claimed += len(claims.claim(connection, hinted, lease_id=turn, now=at, due_before=at, lease=lease))
+            if popped.has_more and popped.left < 300:
+                fill.further(at)
+        assert claimed == 1_200
+
+
 def stored_by_second(database_url: str, merchant: UUID, count: int, each: int) -> dict[datetime, list[UUID]]:
     """Jobs due at NOW, a second later, and so on: `count` times `each`."""
     moments = [NOW + seconds(number) for number in range(count)]

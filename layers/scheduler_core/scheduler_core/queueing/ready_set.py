@@ -20,12 +20,7 @@ from scheduler_core.domain.ids import from_milliseconds, milliseconds
 from scheduler_core.domain.jobs import Hint, HintGroup, MerchantLimits, Place
 from scheduler_core.domain.scaling import LINGER, TICK
 from scheduler_core.kept_secrets import Secret, secret_of
-from scheduler_core.queueing.announcement import (
-    PRIORITY_STEP,
-    Announcement,
-    announcement,
-    announcement_of_groups,
-)
+from scheduler_core.queueing.announcement import PRIORITY_STEP, Announcement, announcement, announcement_of_groups
 from scheduler_core.queueing.redis_py import NoBackoff, Pipeline, PubSub, Retry, Script, redis
 from scheduler_core.settings import QueueSettings
 

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from scheduler_core.clock import monotonic
-from scheduler_core.domain.ids import milliseconds
+from scheduler_core.domain.ids import from_milliseconds, milliseconds, milliseconds_up
 from scheduler_core.domain.jobs import DuePage, Place
 from scheduler_core.queueing.ready_set import Progress, ReadySet
 from scheduler_core.storage import claims
@@ -122,6 +122,7 @@ class Refiller:
             for group in page.groups:
                 seen[group.merchant_id.int] += len(group.job_ids)
             if filled.left_out:
+                place = _before_its_like(place, now)
                 break  # the next filling begins with this page again
             if count < most or page.end is None:
                 filled_so_far(Progress())
@@ -209,6 +210,16 @@ def _heavy(seen: Counter[int], total: int) -> tuple[UUID, ...]:
 
 def _earlier(*places: Place | None) -> Place | None:
     return min((place for place in places if place is not None), default=None)
+
+
+def _before_its_like(place: Place, now: datetime) -> Place:
+    """Before all that is due in the millisecond of `place`, where that is to come.
+
+    What is due last goes out of a full set; of what is due at one time that may be what was filled before `place`.
+    """
+    if place.due_at <= now:
+        return place
+    return Place(from_milliseconds(milliseconds_up(place.due_at) - 1), UUID(int=0))
 
 
 def _due(page: DuePage, now: datetime) -> Counter[int]:

@@ -73,25 +73,42 @@ local function take_fallen(merchants, until_ms, each)
   return fallen, total
 end
 
--- Takes the `count` that are due last of all that is to come out of it; answers when the first of them is due.
+-- Takes the `count` that are due last of all that is to come out of it; answers when the first of them is due. Merchants whose
+-- last are due at the same time lose a quarter of those each, one after the other, so that nobody loses all for his id; who
+-- has a few of them loses none, unless a hundred others have no more.
 local function cut_off(count)
-  local left, from = count, math.huge
+  local left, from, place, tied, before, spares_few = count, math.huge, 0, nil, count, true
   while left > 0 do
-    local two = redis.call('ZRANGE', TAILS, -2, -1, 'WITHSCORES')
-    local merchant, others_last = two[#two - 1], #two == 4 and two[2] or '-inf'
-    if not merchant then break end
-    local key = LATER .. merchant
-    local most = math.min(left, redis.call('ZCOUNT', key, others_last, '+inf')) -- none: its last is sooner than TAILS says
-    if most > 0 then
-      from = math.min(from, tonumber(redis.call('ZRANGE', key, -most, -most, 'WITHSCORES')[2]))
-      redis.call('ZREMRANGEBYRANK', key, -most, -1)
-      left = left - most
-    end
-    local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
-    if last then
-      redis.call('ZADD', TAILS, last, merchant)
+    local two = redis.call('ZREVRANGE', TAILS, place, place + 1, 'WITHSCORES')
+    local merchant, tail, others_last = two[1], two[2], two[4] or '-inf'
+    if place > 0 and (tail ~= tied or place % 100 == 0 and left == before) then -- all of them have had their turn, or enough
+      spares_few = spares_few and left < before
+      place, before = 0, left
+    elseif not merchant then
+      break
     else
-      forget({merchant})
+      local key, most = LATER .. merchant, nil
+      if place > 0 or tail == others_last then
+        tied = tail
+        most = redis.call('ZCOUNT', key, tail, '+inf') / 4
+        most = spares_few and math.floor(most) or math.ceil(most)
+      else
+        most = redis.call('ZCOUNT', key, others_last, '+inf')
+      end
+      most = math.min(left, most) -- none: its last is sooner than TAILS says
+      if most > 0 then
+        from = math.min(from, tonumber(redis.call('ZRANGE', key, -most, -most, 'WITHSCORES')[2]))
+        redis.call('ZREMRANGEBYRANK', key, -most, -1)
+        left = left - most
+      end
+      local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2]
+      if not last then
+        forget({merchant})
+      elseif last == tail then
+        place = place + 1
+      else
+        redis.call('ZADD', TAILS, last, merchant)
+      end
     end
   end
   redis.call('DECRBY', LATER_COUNT, count - left)
