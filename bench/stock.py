@@ -93,13 +93,13 @@ def store_templates(url: str, merchants: Sequence[UUID], count: int, *, target_u
     """
     now = utc_now()
     cron = f"{daily_at:%-S %-M %-H} * * *"
-    target, body = _target(target_url), json.dumps({})
+    target, metadata = _target(target_url), json.dumps({})
     statement = f"COPY templates ({_TEMPLATE_COLUMNS}) FROM STDIN".encode()
     with psycopg.connect(url) as connection, connection.cursor().copy(statement) as copy:
         for number in range(count):
             merchant, template_id = merchants[number % len(merchants)], uuid7(now, os.urandom(ENTROPY_BYTES))
             times = (daily_at, now, now)
-            copy.write_row((template_id, merchant, f"{number}", cron, 1, 3_600, 2, *times, target, PAYLOAD, body))
+            copy.write_row((template_id, merchant, f"{number}", cron, 1, 3_600, 2, *times, target, PAYLOAD, metadata))
 
 
 def _target(url: str) -> str:

@@ -601,6 +601,18 @@ def test_where_all_are_due_at_one_time_nobody_loses_all_to_a_full_set(redis_url:
         assert tails == {merchant.hex.encode(): milliseconds(NOW + seconds(10)) for merchant in merchants}
 
 
+def test_who_has_something_due_later_loses_no_more_than_others_of_what_is_due_with_theirs(redis_url: str) -> None:
+    with roomy(redis_url, 400) as queue, Redis.from_url(redis_url) as client:
+        merchants = [a_merchant(queue) for _ in range(10)]
+        for merchant in merchants:
+            queue.announce(NOW, hints(merchant, [new_id() for _ in range(36)], due_at=NOW + seconds(10)))
+        queue.announce(NOW, hints(merchants[0], [new_id() for _ in range(4)], due_at=NOW + seconds(20)))
+        queue.announce(NOW, hints(a_merchant(queue), [new_id() for _ in range(90)]))
+        kept = [client.zcard(f"{BASE_KEY}:later:{merchant.hex}") for merchant in merchants]
+        assert sum(kept) == 310
+        assert min(kept) >= 27
+
+
 @pytest.mark.parametrize("others", [30, 300])
 def test_of_many_that_are_due_at_one_time_who_has_a_few_loses_none_unless_all_have_no_more(
     redis_url: str, others: int

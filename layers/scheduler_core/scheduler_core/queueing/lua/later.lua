@@ -93,7 +93,7 @@ local function cut_off(count)
         most = redis.call('ZCOUNT', key, tail, '+inf') / 4
         most = spares_few and math.floor(most) or math.ceil(most)
       else
-        most = redis.call('ZCOUNT', key, others_last, '+inf')
+        most = redis.call('ZCOUNT', key, '(' .. others_last, '+inf')
       end
       most = math.min(left, most) -- none: its last is sooner than TAILS says
       if most > 0 then
