@@ -1,6 +1,6 @@
 """libcurl's multi interface with nothing around it: the yardstick of every delivery through libcurl."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import pycurl
@@ -16,7 +16,7 @@ class Transfers:
         self._multi = pycurl.CurlMulti()
         self._curls = [self._curl(url, payload) for _ in range(min(at_once, _MOST))]
 
-    def run(self, job_ids: Sequence[str], done: Callable[[str], None]) -> None:
+    def run(self, job_ids: Iterable[str], done: Callable[[str], None]) -> None:
         """Post once for each id; `done` is called after each. Raises RuntimeError at the first failure."""
         waiting = iter(job_ids)
         under_way = 0

@@ -39,6 +39,10 @@ BOUNDS: Final[Sequence[Bound]] = (
         promise="delivered, against a bare libcurl loop with one UPDATE for 500 rows",
     ),
     Bound(
+        workload="deliver", figure="per_second", limit="claimed_posts", of_limit="per_second", least=0.35,
+        promise="delivered, against a bare libcurl loop with two UPDATEs for 500 rows",
+    ),
+    Bound(
         workload="enqueue", figure="bulk_per_second", limit="copy", of_limit="per_second", least=0.35,
         promise="taken in a thousand at a time, against COPY",
     ),

@@ -14,7 +14,7 @@ from scheduler_core.clock import utc_now
 
 OF_WORKLOAD: Final[Mapping[str, tuple[str, ...]]] = {
     "drain": ("update",),
-    "deliver": ("posts", "recorded_posts"),
+    "deliver": ("posts", "recorded_posts", "claimed_posts"),
     "enqueue": ("insert", "copy", "redis_script"),
 }
 """Which limits are measured beside a workload, in the same rounds."""

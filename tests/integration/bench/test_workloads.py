@@ -131,6 +131,14 @@ def test_a_limit_is_a_rate(place: Site, name: str) -> None:
     assert yardsticks.measure(place, name, 600)["per_second"] > 0
 
 
+@pytest.mark.parametrize(("name", "attempts"), [("recorded_posts", 0), ("claimed_posts", 1)])
+def test_a_bare_loop_completes_every_job(place: Site, name: str, attempts: int) -> None:
+    yardsticks.measure(place, name, 1_300)
+    with psycopg.connect(place.postgres.url) as connection:
+        rows = connection.execute("SELECT status::text, attempt, count(*) FROM jobs GROUP BY 1, 2").fetchall()
+    assert rows == [("completed", attempts, 1_300)]
+
+
 def test_the_receiver_counts_what_came_since_the_mark(place: Site) -> None:
     place.receiver.mark()
     assert (place.receiver.count(), place.receiver.arrivals()) == (0, [])
