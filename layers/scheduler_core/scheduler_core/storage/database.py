@@ -34,7 +34,7 @@ class Database:
     """A lazily made connection to `where` (a URL or a Login) as `role` (None: as the owner).
 
     Every failure to reach the server, at any point, is a DatabaseUnavailableError, and so is a password that cannot
-    be had; the next use connects anew.
+    be had, or a server that is a replica now; the next use connects anew.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Database:
     @contextmanager
     def statement(self) -> Iterator[Connection[Row]]:
         """A connection across merchants for one statement, a transaction of its own: one round trip, not three."""
-        with _translated():
+        with self._translated():
             yield self._alive()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection[Row]]:
         """A transaction across merchants; committed at the end, rolled back on any error."""
-        with _translated():
+        with self._translated():
             connection = self._alive()
             with connection.transaction():
                 yield connection
@@ -78,7 +78,7 @@ class Database:
     @contextmanager
     def of_merchant(self, merchant_id: UUID) -> Iterator[Connection[Row]]:
         """A transaction inside the walls of one merchant (I7)."""
-        with _translated():
+        with self._translated():
             connection = self._alive()
             with connection.transaction():
                 connection.execute(_WALLS, (str(merchant_id),))
@@ -94,7 +94,7 @@ class Database:
         raised where an answer is fetched, or at the end of the block; and a row count is not known inside.
         `meanwhile` is done while PostgreSQL commits, which may yet fail: it must not tell anyone of it.
         """
-        with _translated():
+        with self._translated():
             connection = self._alive()
             try:
                 with connection.pipeline():
@@ -108,6 +108,16 @@ class Database:
                 if not connection.closed:
                     connection.rollback()
                 raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            self.close()  # it has become a replica in a failover, and this connection would lead to it for ever
+            raise DatabaseUnavailableError(type(error).__name__) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError, SecretUnavailableError) as error:
+            raise DatabaseUnavailableError(type(error).__name__) from error
 
     def close(self) -> None:
         """Give the connection up; a later use makes a new one."""
@@ -145,11 +155,3 @@ class Database:
             connection.close()
             raise
         return connection
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, SecretUnavailableError) as error:
-        raise DatabaseUnavailableError(type(error).__name__) from error
