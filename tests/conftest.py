@@ -155,6 +155,17 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
         server.stop()
 
 
+@contextlib.contextmanager
+def hanging(server: RedisServer) -> Iterator[None]:
+    """It takes connections and keeps its data, but answers nobody until the block's end."""
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
 @pytest.fixture(scope="session")
 def secret_store() -> Iterator[SecretStore]:
     """The session's Secrets Manager."""

@@ -7,6 +7,7 @@ from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavaila
 from scheduler_core.domain.scaling import LINGER
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import Arrival, ReadySet
+from scheduler_core.services.announcing import DOUBT_SECONDS
 from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database, Role
 
@@ -20,7 +21,7 @@ def admit(settings: ExecutorSettings, queue: ReadySet, *, executor: str, reason:
         return Arrival.NEEDED
     try:
         if reason == "unannounced":
-            queue.mark_incomplete()
+            queue.distrust(now, seconds=DOUBT_SECONDS)
         return queue.arrive(
             now, executor=executor, jobs_per_executor=settings.jobs_per_executor, ticked=reason == "tick"
         )
@@ -35,4 +36,4 @@ def admit(settings: ExecutorSettings, queue: ReadySet, *, executor: str, reason:
         return Arrival.IDLE
     finally:
         database.close()
-    return Arrival.NEEDED if oldest is not None and oldest <= now + LINGER else Arrival.IDLE
+    return Arrival.BLIND if oldest is not None and oldest <= now + LINGER else Arrival.IDLE

@@ -21,6 +21,7 @@ from scheduler_core.domain.outcomes import DeliveryResult, Verdict, expiry_due
 from scheduler_core.observability.log import logger
 from scheduler_core.observability.outage import Outage
 from scheduler_core.queueing.ready_set import Popped, ReadySet
+from scheduler_core.services.announcing import DOUBT_SECONDS
 from scheduler_core.services.refilling import LIGHT_SHARE, Refiller
 from scheduler_core.storage import claims
 from scheduler_core.storage.claims import HexHint
@@ -137,15 +138,24 @@ class Executor:
         self._worked_at = monotonic()
         self._sees_more = False
         self._stay = False
+        self._distrusts = False
         self._queue_outage = Outage("the ready queue", "waiting for it")
         self._database_outage = Outage("the database", "waiting for it")
 
-    def run(self, must_stop: Callable[[], bool], report: Report, *, stay: bool = False) -> None:
+    def run(
+        self,
+        must_stop: Callable[[], bool],
+        report: Report,
+        *,
+        stay: bool = False,
+        redis_was_away: bool = False,
+    ) -> None:
         """Work until there is nothing to do for a while, or `must_stop` says so. A store that is away is waited for.
 
-        `stay`: only `must_stop` ends it, for where nobody could wake another one.
+        `stay`: only `must_stop` ends it, for where nobody could wake another one. `redis_was_away`: just now, so what
+        others had to say may be lost; as whenever it was.
         """
-        self._stay = stay
+        self._stay, self._distrusts = stay, redis_was_away
         self._worked_at = (
             monotonic() - self._idle_seconds
         )  # with nothing at hand at the start there is nothing to stay for
@@ -155,9 +165,13 @@ class Executor:
                 self._step_down()
                 return
             try:
+                if self._distrusts:
+                    self._queue.distrust(self._clock(), seconds=DOUBT_SECONDS)
+                    self._distrusts = False
                 if self._turn(report):
                     return
             except QueueUnavailableError as error:
+                self._distrusts = True
                 self._queue_outage.goes_on(error)
                 self._pause()
             except DatabaseUnavailableError as error:

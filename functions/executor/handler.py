@@ -48,7 +48,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     reason = str(event.get("reason", "tick"))
     with ReadySet.connect(settings) as queue:
         arrival = admit(settings, queue, executor=str(executor_id), reason=reason, now=utc_now())
-        if arrival is not Arrival.NEEDED:
+        if arrival in _TURNED_AWAY:
             report.reason = _TURNED_AWAY[arrival]
             return report.as_dict()
         remaining = _remaining_seconds(context)
@@ -59,7 +59,12 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
                 settings, queue, _known_merchants, executor_id=executor_id, clock=utc_now, jitter=random.random
             ) as crew,
         ):
-            crew.executor.run(lambda: stopped.is_set() or remaining() < drain, report, stay=reason == "stay")
+            crew.executor.run(
+                lambda: stopped.is_set() or remaining() < drain,
+                report,
+                stay=reason == "stay",
+                redis_was_away=arrival is Arrival.BLIND,
+            )
             if report.more and not stopped.is_set():
                 crew.hand_over()
             crew.drain(lambda: not stopped.is_over() and remaining() > LAST_SECONDS)

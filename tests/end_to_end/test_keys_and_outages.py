@@ -20,7 +20,7 @@ from scheduler_core.security import api_keys as keys
 from scheduler_core.storage import api_keys
 from scheduler_core.storage.database import Database, Role
 from tests.builders import new_id
-from tests.conftest import BreakablePostgres
+from tests.conftest import BreakablePostgres, hanging
 
 ROOT = Path(__file__).parents[2]
 EVERY_ROUTE = read_template(ROOT / "template.yaml").routes
@@ -113,6 +113,24 @@ def test_with_redis_away_jobs_are_accepted_and_delivered_on_its_return(
     redis_server.start()
     assert all(completed(client, headers, answer.json()["id"], 10) for answer in answers)
     assert client.get("/health").json()["status"] == "ok"
+
+
+def test_what_is_asked_for_while_redis_hangs_is_delivered_when_it_goes_on(
+    stack: StackProcess, client: httpx.Client, redis_server: RedisServer
+) -> None:
+    """It has lost nothing, and so knows of nothing that it was not told; also not of what came a moment later, while
+    the API still left it alone. The watcher does not see to it where an executor is awake, as here for a later job."""
+    headers = {"x-api-key": str(stack.address.key)}
+    body = {"target": {"type": "http", "url": f"{stack.facts['echo_url']}/hook"}}
+    assert client.post("/jobs", json=body | {"delay_seconds": 60}, headers=headers).status_code == 201
+    answers: list[httpx.Response] = []
+    with hanging(redis_server):
+        answers += [client.post("/jobs", json=body, headers=headers, timeout=30) for _ in range(3)]
+    for _ in range(3):
+        time.sleep(0.6)
+        answers.append(client.post("/jobs", json=body, headers=headers))
+    assert [answer.status_code for answer in answers] == [201] * 6
+    assert all(completed(client, headers, answer.json()["id"], 5) for answer in answers)
 
 
 def test_with_postgres_away_the_api_says_so_and_recovers_by_itself(

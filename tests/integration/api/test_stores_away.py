@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from redis import Redis
 
 from api import wiring
 from dev.redis import RedisServer
@@ -46,6 +47,21 @@ def test_redis_away_is_degraded_and_jobs_are_accepted_quickly(api: str, redis_se
     reply = call(HEALTH)
     assert (reply.status, reply.json) == (200, {"status": "degraded", "stores": {"database": "ok", "redis": "down"}})
     redis_server.start()
+    assert call(HEALTH).json["status"] == "ok"
+
+
+def test_a_redis_that_is_full_is_degraded_and_jobs_are_accepted(api: str, redis_server: RedisServer) -> None:
+    """Where a job is stored nobody may be told otherwise: whoever hears of a failure asks for it once more."""
+    producer = Producer(store_merchant(api))
+    assert producer.post("/jobs", {"target": TARGET}).status == 201
+    with Redis.from_url(redis_server.url) as owner:
+        owner.config_set("maxmemory", "1")
+        job = producer.post("/jobs", {"target": TARGET})
+        assert job.status == 201
+        assert producer.post("/jobs/batch", {"jobs": [{"target": TARGET}]}).json["created"] == 1
+        assert producer.delete(job.headers["location"]).status == 200
+        assert call(HEALTH).json["status"] == "degraded"
+        owner.config_set("maxmemory", "0")
     assert call(HEALTH).json["status"] == "ok"
 
 

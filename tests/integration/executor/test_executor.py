@@ -175,7 +175,7 @@ def test_a_filling_that_redis_breaks_off_is_made_up_for(scene: Scene, monkeypatc
     with ReadySet.connect(QueueSettings(redis_url=scene.redis_url, ready_set_max=1_000)) as scene.queue:
         ids = scene.jobs(count=1_500, due=due)
     scene.queue = before
-    to_break = ["fill", "leave_duty"]  # the second by the same filling as the first
+    to_break = ["fill", "end_filling"]  # the second by the same filling as the first
 
     def broken(call: Callable[..., Any], queue: ReadySet, *args: Any, **options: Any) -> Any:
         if threading.current_thread().name == "refiller" and to_break[:1] == [call.__name__]:
@@ -487,6 +487,67 @@ def test_an_executor_waits_for_a_redis_that_is_away_as_long_as_it_may(
     started = time.monotonic()
     assert scene.invoke(seconds=3)["reason"] == "time"
     assert time.monotonic() - started < 3
+
+
+def unannounced(scene: Scene) -> list[UUID]:
+    """A job that the ready set, whole for all it knows, has not heard of."""
+    return store_jobs(
+        scene.database_url,
+        scene.merchant,
+        1,
+        now=utc_now(),
+        target=http_target(scene.receiver.url + "/ok"),
+        next_run_at=utc_now(),
+    )
+
+
+def away_once(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """The first of each of these calls finds Redis away."""
+    for name in names:
+        call, failed = getattr(ReadySet, name), list[str]()
+
+        def first_fails(
+            queue: ReadySet, *args: Any, of: Callable[..., Any] = call, before: list[str] = failed, **options: Any
+        ) -> Any:
+            if not before:
+                before.append("failed")
+                raise QueueUnavailableError("away for a moment")
+            return of(queue, *args, **options)
+
+        monkeypatch.setattr(ReadySet, name, first_fails)
+
+
+@pytest.mark.parametrize(
+    ("reason", "away"),
+    [
+        ("unannounced", []),
+        ("unannounced", ["distrust"]),
+        ("unannounced", ["distrust", "pop"]),
+        ("announced", ["arrive"]),
+        ("stay", ["pop"]),
+    ],
+)
+def test_i1_what_was_not_announced_while_redis_was_away_is_delivered_at_once_on_its_return(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, reason: str, away: list[str]
+) -> None:
+    scene.queue.mark_filled(utc_now(), Progress())
+    [job] = unannounced(scene)
+    away_once(monkeypatch, *away)
+    scene.invoke(reason=reason, seconds=8)
+    [request] = scene.receiver.deliveries()
+    assert request.webhook_id == str(job)
+    assert not scene.queue.pop(utc_now(), executor="one", token="t", most=1).must_rebuild
+
+
+def test_i1_nor_does_it_wait_where_others_leave_redis_alone_a_while_longer(scene: Scene) -> None:
+    scene.queue.mark_filled(utc_now(), Progress())
+    executor = scene.invoke_beside(reason="unannounced")
+    time.sleep(1.5)
+    assert scene.queue.is_whole()
+    [job] = unannounced(scene)
+    executor.join()
+    [request] = scene.receiver.deliveries()
+    assert request.webhook_id == str(job)
 
 
 @pytest.mark.parametrize("due_in", [None, 3_600])

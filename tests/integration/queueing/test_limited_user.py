@@ -52,7 +52,12 @@ def test_the_ready_set_lives_with_what_the_user_may_do(limited_url: str) -> None
         queue.leave_duty("watch", "me")
         queue.announce_cancelled(NOW, [job])
         assert queue.cancelled_since(NOW, most=1) == [job]
+        losses = queue.begin_filling("me", seconds=5)
+        assert losses is not None
+        assert queue.keep_duty("refill", "me", seconds=5)
+        assert queue.end_filling("me", losses)
         queue.mark_incomplete()
+        queue.distrust(NOW, seconds=1)
         queue.arrive(NOW, executor="two", jobs_per_executor=1, ticked=True)
         queue.leave(NOW, executor="one", jobs_per_executor=1)
         queue.retire("one")

@@ -22,6 +22,7 @@ from scheduler_core.queueing.announcement import BUNDLE_LEAST, BUNDLE_MOST, PRIO
 from scheduler_core.queueing.ready_set import (
     BASE_KEY,
     ROOM_SHARE,
+    Arrival,
     Popped,
     Progress,
     ReadySet,
@@ -831,6 +832,66 @@ def test_a_duty_is_held_by_one(queue: ReadySet) -> None:
     assert queue.on_duty("watch")
     assert queue.leave_duty("watch", "a")
     assert queue.take_duty("watch", "b", seconds=10)
+
+
+def test_one_fills_at_a_time_and_hears_at_the_end_whether_anything_got_lost(queue: ReadySet) -> None:
+    assert queue.begin_filling("a", seconds=10) == 0
+    assert queue.begin_filling("b", seconds=10) is None
+    assert queue.end_filling("a", 0)
+    assert queue.begin_filling("b", seconds=10) == 0
+    queue.mark_incomplete()
+    assert not queue.end_filling("b", 0)
+    assert queue.begin_filling("a", seconds=10) == 1  # it is over all the same
+    assert queue.end_filling("a", 1)
+
+
+def test_who_did_not_get_to_end_a_filling_may_begin_another(queue: ReadySet, redis_url: str) -> None:
+    assert queue.begin_filling("a", seconds=1) == 0
+    assert queue.begin_filling("a", seconds=60) == 0
+    with Redis.from_url(redis_url) as client:
+        assert 50_000 < client.pttl(f"{BASE_KEY}:duty:refill") <= 60_000
+        client.flushall()
+    assert not queue.end_filling("a", 0)
+
+
+def test_a_set_that_is_distrusted_is_to_be_filled_now_and_once_more_later(queue: ReadySet) -> None:
+    queue.mark_filled(NOW, Progress())
+    queue.distrust(NOW, seconds=2)
+    assert pop(queue).must_rebuild
+    queue.mark_filled(NOW, Progress())
+    popped = pop(queue, at=1.5)
+    assert (popped.must_rebuild, popped.look_again_seconds) == (False, 0.5)
+    losses = queue.begin_filling("one", seconds=5)
+    assert losses is not None
+    assert pop(queue, at=2).being_filled
+    assert not queue.end_filling("one", losses)  # it may have begun too early
+    assert pop(queue, at=2).must_rebuild
+    queue.mark_filled(NOW, Progress())
+    assert not pop(queue, at=3).must_rebuild
+
+
+def test_while_a_set_is_distrusted_somebody_stays_awake_and_whoever_comes_is_needed(queue: ReadySet) -> None:
+    queue.mark_filled(NOW, Progress())
+    assert arrive(queue) is Arrival.IDLE
+    queue.distrust(NOW, seconds=2)
+    queue.mark_filled(NOW, Progress())
+    assert arrive(queue) is Arrival.NEEDED
+    assert not queue.leave(NOW, executor="one", jobs_per_executor=1)
+    pop(queue, at=2)
+    assert queue.leave(NOW + seconds(2), executor="one", jobs_per_executor=1)
+
+
+def test_a_sleeper_is_woken_when_the_set_is_distrusted(queue: ReadySet, redis_url: str) -> None:
+    queue.sleep(0)
+    with ReadySet.connect(QueueSettings(redis_url=redis_url)) as other:
+        other.distrust(NOW, seconds=2)
+    began = monotonic()
+    queue.sleep(1)
+    assert monotonic() - began < 0.5
+
+
+def arrive(queue: ReadySet) -> Arrival:
+    return queue.arrive(NOW, executor="one", jobs_per_executor=1, ticked=False)
 
 
 def test_a_duty_that_is_kept_lasts_longer_and_one_that_was_lost_does_not_come_back(

@@ -1,5 +1,6 @@
 """Announcing never fails a request: PostgreSQL has the job."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,10 +10,12 @@ from dev.redis import RedisServer
 from scheduler_core.clock import monotonic
 from scheduler_core.domain.jobs import Hint
 from scheduler_core.invocation.lambda_invoker import InvocationError
-from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.queueing.ready_set import BASE_KEY, Progress, ReadySet
+from scheduler_core.services import announcing
 from scheduler_core.services.announcing import LATER, Announcer
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, hints, new_id, seconds
+from tests.conftest import hanging
 
 
 class Invocations(list[str]):
@@ -168,6 +171,42 @@ def test_a_redis_that_does_not_answer_is_left_alone(redis_server: RedisServer, i
             pass
         assert monotonic() - began < 0.2
     assert invocations == ["executor", "executor"]
+    queue.close()
+
+
+def test_a_fault_of_ours_is_told_in_the_log_and_not_to_the_producer(
+    queue: ReadySet, redis_url: str, invocations: Invocations, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Redis.from_url(redis_url) as client:
+        client.set(f"{BASE_KEY}:ring", "no sorted set")
+    one = announcer(queue, invocations)
+    for _ in range(3):
+        one.announce(NOW, hints(new_id(), [new_id()]))
+    assert invocations == ["executor"]
+    [logged] = caplog.records
+    assert logged.exc_info is not None
+
+
+def test_i1_whoever_found_redis_away_says_on_its_return_that_something_was_not_announced(
+    redis_server: RedisServer, invocations: Invocations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The executor that was asked to may not have come: its invocation waits behind others."""
+    monkeypatch.setattr(announcing, "PAUSE_SECONDS", 0.3)
+    queue = ReadySet.connect(QueueSettings(redis_url=redis_server.url, redis_timeout_seconds=0.2))
+    one = announcer(queue, invocations)
+    one.announce(NOW, [later()])
+    queue.mark_filled(NOW, Progress())
+    with hanging(redis_server):
+        one.announce(NOW, [sooner()])
+    assert queue.is_whole()
+    one.announce(NOW, [sooner()])  # is kept quiet about
+    assert queue.is_whole()
+    time.sleep(0.4)
+    one.announce(NOW, [later()])
+    assert not queue.is_whole()
+    queue.mark_filled(NOW, Progress())
+    one.announce(NOW, [later()])
+    assert queue.is_whole()
     queue.close()
 
 

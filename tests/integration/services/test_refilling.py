@@ -346,19 +346,28 @@ def test_a_set_that_was_found_incomplete_stays_so_when_it_is_filled_further(
     assert not queue.is_whole()
 
 
-def emptied_after(monkeypatch: pytest.MonkeyPatch, redis_url: str, pages: int) -> None:
-    """Redis loses everything while the page after so many is read."""
+def happens_after(monkeypatch: pytest.MonkeyPatch, pages: int, what: Callable[[], object]) -> None:
+    """Something happens before the page after so many is read, once."""
     read, done = claims.due_page_across_merchants, 0
 
     def reads(*args: Any, **options: Any) -> DuePage:
         nonlocal done
         if done == pages:
-            with Redis.from_url(redis_url) as client:
-                client.flushall()
+            what()
         done += 1
         return read(*args, **options)
 
     monkeypatch.setattr(claims, "due_page_across_merchants", reads)
+
+
+def emptied_after(monkeypatch: pytest.MonkeyPatch, redis_url: str, pages: int) -> None:
+    """Redis loses everything while the page after so many is read."""
+
+    def empty() -> None:
+        with Redis.from_url(redis_url) as client:
+            client.flushall()
+
+    happens_after(monkeypatch, pages, empty)
 
 
 def test_i1_a_set_that_is_emptied_while_it_is_filled_is_filled_once_more(
@@ -380,6 +389,35 @@ def test_i1_a_set_that_is_emptied_while_it_is_filled_further_is_to_be_filled_ane
     emptied_after(monkeypatch, redis_url, 2)
     assert refiller(database, queue, room=200).further(NOW).lost
     assert queue.pop(NOW, executor="one", token="t", most=0).must_rebuild
+
+
+def test_i1_a_hint_that_is_lost_while_the_set_is_filled_is_found_all_the_same(
+    database: Database, database_url: str, queue: ReadySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job may be due before the place that the filling has come to."""
+    merchant = store_merchant(database_url)
+    store_jobs(database_url, merchant, 200, next_run_at=NOW + seconds(50))
+
+    def unannounced() -> None:
+        store_jobs(database_url, merchant, 1, next_run_at=NOW + seconds(10))
+        queue.mark_incomplete()
+
+    happens_after(monkeypatch, 3, unannounced)
+    refill = refiller(database, queue, room=300).from_the_start(NOW)
+    assert (refill.announced, refill.complete, refill.lost) == (201, True, False)
+    assert queue.depth(NOW).size == 201
+    assert queue.is_whole()
+
+
+def test_i1_a_set_for_which_a_hint_is_lost_while_an_executor_fills_it_is_to_be_filled_anew(
+    database: Database, database_url: str, queue: ReadySet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_jobs(database_url, store_merchant(database_url), 200, next_run_at=NOW)
+    happens_after(monkeypatch, 2, queue.mark_incomplete)
+    assert refiller(database, queue, room=300).heal(NOW).lost
+    assert queue.pop(NOW, executor="one", token="t", most=0).must_rebuild
+    assert not refiller(database, queue, room=300).heal(NOW).lost
+    assert queue.is_whole()
 
 
 def test_a_set_whose_filling_was_broken_off_is_to_be_filled_anew(

@@ -21,6 +21,7 @@ from scheduler_core.domain.jobs import Hint, HintGroup, MerchantLimits, Place
 from scheduler_core.domain.scaling import LINGER, TICK
 from scheduler_core.kept_secrets import Secret, secret_of
 from scheduler_core.queueing.announcement import PRIORITY_STEP, Announcement, announcement, announcement_of_groups
+from scheduler_core.queueing.inability import inability
 from scheduler_core.queueing.redis_py import NoBackoff, Pipeline, PubSub, Retry, Script, redis
 from scheduler_core.settings import QueueSettings
 
@@ -33,9 +34,9 @@ VISIBILITY_SECONDS = 5.0
 PRESENCE_SECONDS = 5.0
 CANCELLED_KEPT_SECONDS = 60
 PROGRESS_KEPT_SECONDS = 300
+DOUBT_KEPT_SECONDS = 120
 TICK_KNOWN_SECONDS = TICK.total_seconds() + 5.0
 """How long a tick promises another: one that is later than that has stopped, for all we know."""
-_UNABLE = ("OOM", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "BUSY", "CLUSTERDOWN", "TRYAGAIN")
 _NEWCOMER = b"newcomer"
 _SCRIPTS = {
     "announce": ("common", "later", "ready"),
@@ -45,6 +46,7 @@ _SCRIPTS = {
     "depth": ("common", "later"),
 }
 """Each with the parts that are put before it."""
+_REFILL = "refill"
 _LINGER_MS = LINGER // timedelta(milliseconds=1)
 
 
@@ -113,6 +115,8 @@ class Arrival(StrEnum):
     """Nothing falls due before the next tick."""
     ENOUGH = "enough"
     """Those awake are enough for what is due."""
+    BLIND = "blind"
+    """Redis is away and could not be asked; PostgreSQL has something that is due."""
 
 
 class _Source(StrEnum):
@@ -416,9 +420,18 @@ class ReadySet:
                     )
 
     def mark_incomplete(self) -> None:
-        """A hint was lost: whoever comes next fills the set from PostgreSQL."""
-        with self._translated():
-            self._redis.delete(f"{self._base}:epoch")
+        """A hint was lost: whoever comes next fills the set from PostgreSQL, and who is at it does so once more."""
+        with self._pipeline(transaction=True) as pipe:
+            pipe.delete(f"{self._base}:epoch")
+            pipe.incr(f"{self._base}:losses")
+
+    def distrust(self, now: datetime, *, seconds: float) -> None:
+        """As `mark_incomplete`, and once more after `seconds`: until then others may lose hints. Wakes sleepers."""
+        with self._pipeline(transaction=True) as pipe:
+            pipe.delete(f"{self._base}:epoch")
+            pipe.incr(f"{self._base}:losses")
+            pipe.set(f"{self._base}:doubt", milliseconds(now) + round(seconds * 1_000), ex=DOUBT_KEPT_SECONDS)
+            pipe.publish(f"{self._base}:wake", "doubt")
 
     def is_whole(self) -> bool:
         """Whether it was filled from the start, and nothing was lost since."""
@@ -449,8 +462,36 @@ class ReadySet:
             has_bundles=bool(bundled),
         )
 
+    def begin_filling(self, holder: str, *, seconds: float) -> int | None:
+        """Be the only one who fills the set, for `seconds`: how often a hint was lost so far; None: somebody else is.
+
+        It is a duty, `refill`, which `keep_duty` prolongs.
+        """
+        key = f"{self._base}:duty:{_REFILL}"
+        with self._translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(key, holder, nx=True, px=round(seconds * 1_000))
+            pipe.get(key)
+            pipe.get(f"{self._base}:losses")
+            is_new, on_duty, losses = pipe.execute()
+        if on_duty != holder.encode():
+            return None
+        if not is_new:  # it was not left the last time
+            self.keep_duty(_REFILL, holder, seconds=seconds)
+        return int(losses or 0)
+
+    def end_filling(self, holder: str, losses: int) -> bool:
+        """Fill no more; False: a hint was lost since it began, when there were `losses`, or Redis was emptied, or
+        `holder` was not at it any more, for its time was out."""
+        key = f"{self._base}:duty:{_REFILL}"
+        with self._translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.get(key)
+            pipe.get(f"{self._base}:losses")
+            on_duty, losses_now = pipe.execute()
+            kept = on_duty == holder.encode() and bool(self._redis.delete(key))
+        return kept and int(losses_now or 0) == losses
+
     def take_duty(self, duty: str, holder: str, *, seconds: float) -> bool:
-        """Become, or stay, the only one on `duty` (`refill`, `watch`) for `seconds`."""
+        """Become, or stay, the only one on `duty` for `seconds`."""
         key, milliseconds_held = f"{self._base}:duty:{duty}", round(seconds * 1_000)
         with self._translated():
             if self._redis.set(key, holder, nx=True, px=milliseconds_held):
@@ -480,9 +521,9 @@ class ReadySet:
             return bool(self._redis.exists(f"{self._base}:duty:{duty}"))
 
     def ping(self) -> None:
-        """Answers if Redis does."""
+        """Answers if Redis does, and takes what it is told: one that is full or a replica is of no use."""
         with self._translated():
-            self._redis.ping()
+            self._redis.set(f"{self._base}:ping", "", px=1_000)
 
     def eviction_policy(self) -> str | None:
         """Redis' `maxmemory-policy`, which should be `noeviction`; None where it will not say."""
@@ -545,9 +586,10 @@ class ReadySet:
         except SecretUnavailableError as error:
             raise QueueUnavailableError(str(error)) from error
         except redis.ResponseError as error:
-            if str(error).startswith(_UNABLE):
-                raise QueueUnavailableError(str(error)) from error
-            raise
+            if (unable := inability(error)) is None:
+                raise
+            self.close()  # after a failover the next connection may lead to another server
+            raise QueueUnavailableError(unable) from error
 
     @contextmanager
     def _heard(self) -> Iterator[PubSub]:

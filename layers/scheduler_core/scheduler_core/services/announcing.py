@@ -4,7 +4,7 @@ Never raises: PostgreSQL has the job, and the populator finds what was not annou
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
@@ -20,6 +20,8 @@ from scheduler_core.queueing.ready_set import ReadySet
 
 PAUSE_SECONDS = 2.0
 """How long Redis is left alone after it did not answer, so that requests do not queue up behind its time-outs."""
+DOUBT_SECONDS: Final = PAUSE_SECONDS + 0.5
+"""For how long, once Redis is back, some who found it away may still leave it alone: what they do not tell is lost."""
 LATER: Final = timedelta(seconds=10)
 """What is due so far ahead nobody pops while it is being stored: twice as long as PostgreSQL lets a statement run."""
 
@@ -38,6 +40,7 @@ class Announcer:
         self._executor_function = executor_function
         self._horizon = timedelta(seconds=horizon_seconds)
         self._paused_until = 0.0
+        self._kept_quiet = False
         self._outage = Outage("the ready queue", "jobs wait in PostgreSQL")
 
     def announce(self, now: datetime, hints: Sequence[Hint]) -> None:
@@ -101,14 +104,30 @@ class Announcer:
         try:
             must_invoke = told()
         except QueueUnavailableError as error:
-            # An executor waits for Redis to come back; and fills it from PostgreSQL, because what is due is not in it.
-            self._paused_until = monotonic() + PAUSE_SECONDS
             self._outage.goes_on(error)
-            self.wake_executor("unannounced")
+            self._keep_quiet()
+            return
+        except Exception:  # noqa: BLE001 - the jobs are stored, and their producer must hear so
+            logger.exception("jobs were stored and could not be announced")
+            self._keep_quiet()
             return
         self._outage.is_over()
+        if self._kept_quiet:
+            self._own_up()
         if must_invoke:
             self.wake_executor()
+
+    def _keep_quiet(self) -> None:
+        """For a while. An executor waits for Redis and fills it from PostgreSQL, because what is due is not in it."""
+        self._kept_quiet = True
+        self._paused_until = monotonic() + PAUSE_SECONDS
+        self.wake_executor("unannounced")
+
+    def _own_up(self) -> None:
+        """Say that there are jobs which were not announced: the executor that was asked to may not have come yet."""
+        with suppress(QueueUnavailableError):  # then the next time
+            self._queue.mark_incomplete()
+            self._kept_quiet = False
 
 
 def _fail(error: QueueUnavailableError) -> bool:

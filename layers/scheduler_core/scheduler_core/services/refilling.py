@@ -46,7 +46,7 @@ class Refill:
     must_invoke: bool = False
     """True: something is due soon and no executor is awake."""
     lost: bool = False
-    """True: Redis was emptied meanwhile, or somebody else took over; whoever pops next fills the set anew."""
+    """True: something got lost meanwhile, or somebody else took over; whoever pops next fills the set anew."""
 
 
 class Refiller:
@@ -64,8 +64,8 @@ class Refiller:
         """Everything inside the horizon, as far as there is room: heals whatever was lost.
 
         From when on something is announced for which no executor is awake, `alarm` is told after each page how many of
-        those announced are due: so executors start while the rest is being copied. Where Redis is emptied meanwhile,
-        everything is copied once more.
+        those announced are due: so executors start while the rest is being copied. Where Redis is emptied meanwhile, or
+        a hint is said to be lost, everything is copied once more.
         """
         copy = partial(self._copy, now, Progress(), _BEGINNING, alarm)
         refill = self._on_duty(copy)
@@ -85,13 +85,14 @@ class Refiller:
         return self._on_duty(partial(self._copy_beside, now))
 
     def _on_duty(self, copy: Callable[[], Refill]) -> Refill:
-        if not self._queue.take_duty("refill", self._holder, seconds=DUTY_SECONDS):
+        losses = self._queue.begin_filling(self._holder, seconds=DUTY_SECONDS)
+        if losses is None:
             return Refill(busy=True)
         self._kept_at, refill, kept = monotonic(), None, False
         try:
             refill = copy()
         finally:
-            kept = self._queue.leave_duty("refill", self._holder)
+            kept = self._queue.end_filling(self._holder, losses)
             if refill is None or not kept:  # then nobody knows what is missing in it
                 self._queue.mark_incomplete()
         return refill if kept else replace(refill, lost=True)

@@ -11,7 +11,7 @@ local awake, ready = awake_at(now), tonumber(redis.call('GET', COUNT) or 0)
 local more = has_more()
 if awake > 0 then
   if not more and ready + fallen_due(now) <= awake * per_executor then return 'enough' end
-elseif ready == 0 and not more and redis.call('EXISTS', POPPED_UNTIL) == 0 and redis.call('EXISTS', EPOCH) == 1 then
+elseif ready == 0 and not more and redis.call('EXISTS', POPPED_UNTIL, DOUBT) == 0 and redis.call('EXISTS', EPOCH) == 1 then
   local head = next_due()
   if not head or head > guarded_until(now, tonumber(ARGV[2])) then return 'idle' end
 end

@@ -11,7 +11,7 @@ local TICKED = base .. ':ticked'
 local POPPED, POPPED_UNTIL, EPOCH = base .. ':popped', base .. ':popped_until', base .. ':epoch'
 local MORE, LIGHT, FILLED_UNTIL = base .. ':more', base .. ':light', base .. ':filled_until'
 local LEFT_OUT_FROM, TURNED_AWAY_FROM = base .. ':left_out_from', base .. ':turned_away_from'
-local FILLING = base .. ':duty:refill'
+local FILLING, LOSSES, DOUBT = base .. ':duty:refill', base .. ':losses', base .. ':doubt'
 local WORDS = 4000
 local JUST_CAME_MS = 250
 

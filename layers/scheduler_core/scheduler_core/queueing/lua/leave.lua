@@ -11,7 +11,7 @@ if others > 0 then
   if has_more() or due > others * tonumber(ARGV[4]) then return 0 end
 else
   local head = next_due()
-  if ready > 0 or redis.call('EXISTS', POPPED_UNTIL) == 1
+  if ready > 0 or redis.call('EXISTS', POPPED_UNTIL, DOUBT) > 0
      or (head and head <= guarded_until(now, tonumber(ARGV[2]))) then
     return 0
   end

@@ -16,6 +16,14 @@ end
 local most_each, allowance = tonumber(ARGV[10 + done]), {}
 for i = 11 + done, #ARGV, 2 do allowance[ARGV[i]] = tonumber(ARGV[i + 1]) end
 
+-- The time is over in which some could not tell of their jobs: now all of them are in PostgreSQL.
+local doubtful_until = tonumber(redis.call('GET', DOUBT) or 0)
+if doubtful_until > 0 and doubtful_until <= now then
+  redis.call('DEL', DOUBT, EPOCH)
+  redis.call('INCR', LOSSES)
+  doubtful_until = 0
+end
+
 -- Puts {merchant, {member, due_ms, member, due_ms, ...}, ...} into the merchants' queues, as far as there is room.
 local function sort_out(given)
   local queues = {}
@@ -209,6 +217,7 @@ local to_come = tonumber(redis.call('GET', LATER_COUNT) or 0)
 local left = tonumber(redis.call('GET', COUNT) or 0) + to_come
 local head = next_due()
 if head then look_again_in(math.max(0, head - lead - now)) end
+if doubtful_until > 0 then look_again_in(doubtful_until - now) end
 local next_return = redis.call('ZRANGE', POPPED_UNTIL, 0, 0, 'WITHSCORES')[2]
 if next_return and taken == 0 then look_again_in(math.max(0, tonumber(next_return) - now)) end
 return {
