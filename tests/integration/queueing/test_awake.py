@@ -10,10 +10,12 @@ from scheduler_core.domain.jobs import MerchantLimits
 from scheduler_core.queueing.ready_set import Arrival, Progress, ReadySet
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, hints, new_id, seconds
+from tests.integration.queueing.conftest import until_listening
 
 
 @pytest.fixture
 def queue(redis_url: str) -> Iterator[ReadySet]:
+    until_listening(redis_url, 0)  # no more of an earlier test's
     queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
     queue.mark_filled(NOW, Progress())
     yield queue
@@ -97,9 +99,12 @@ def test_a_wake_that_was_turned_away_makes_room_for_another_at_once(queue: Ready
     assert announce(queue, merchant, at=1.1, due=1.1) is True
 
 
-def test_what_is_announced_to_one_who_has_just_arrived_wakes_nobody_else(queue: ReadySet, merchant: UUID) -> None:
+def test_what_is_announced_to_one_who_has_just_arrived_wakes_nobody_else(
+    queue: ReadySet, merchant: UUID, redis_url: str
+) -> None:
     announce(queue, merchant)
     arrive(queue)
+    until_listening(redis_url, 1)
     assert announce(queue, merchant, at=1) is False
 
 
@@ -115,8 +120,10 @@ def test_an_executor_whose_process_is_gone_counts_no_longer(queue: ReadySet, mer
         assert announce(queue, merchant, due=3) is True
         arrive(killed, "killed")
         killed.pop(NOW, executor="killed", token="t", most=1)
+        until_listening(redis_url, 1)
         assert announce(queue, merchant, at=1, due=1) is False
         assert arrive(queue, at=1) is Arrival.ENOUGH
+    until_listening(redis_url, 0)
     assert queue.depth(NOW + seconds(1)).executors == 0
     assert announce(queue, merchant, at=1, due=2) is True
     assert arrive(queue, at=1) is Arrival.NEEDED
@@ -127,6 +134,7 @@ def test_whoever_came_a_moment_ago_may_not_listen_yet(queue: ReadySet, merchant:
     announce(queue, merchant)
     with ReadySet.connect(QueueSettings(redis_url=redis_url)) as newcomer:
         arrive(newcomer)
+    until_listening(redis_url, 0)
     assert announce(queue, merchant, at=0.2) is False
     assert queue.depth(NOW + seconds(0.2)).executors == 1
     assert announce(queue, merchant, at=0.3) is True

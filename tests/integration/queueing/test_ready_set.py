@@ -29,6 +29,7 @@ from scheduler_core.queueing.ready_set import (
 )
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, grouped, hints, new_id, seconds
+from tests.integration.queueing.conftest import until_listening
 
 MERCHANTS, JOBS = [new_id() for _ in range(3)], [new_id() for _ in range(12)]
 ANY_HINTS = st.lists(
@@ -882,7 +883,9 @@ def test_while_a_set_is_distrusted_somebody_stays_awake_and_whoever_comes_is_nee
 
 
 def test_a_sleeper_is_woken_when_the_set_is_distrusted(queue: ReadySet, redis_url: str) -> None:
+    until_listening(redis_url, 0)
     queue.sleep(0)
+    until_listening(redis_url, 1)
     with ReadySet.connect(QueueSettings(redis_url=redis_url)) as other:
         other.distrust(NOW, seconds=2)
     began = monotonic()

@@ -72,6 +72,19 @@ def test_i1_a_redis_that_does_nothing_is_away_until_it_does(owner: Any, queue: R
         call(queue)
 
 
+def test_a_connection_to_a_server_that_became_a_replica_is_given_up(owner: Any, queue: ReadySet) -> None:
+    """After a failover its name leads to another."""
+    queue.announce(NOW, JOB)
+    unable, able = UNABLE["a replica"]
+    owner.execute_command(*unable)
+    with pytest.raises(QueueUnavailableError):
+        queue.announce(NOW, JOB)
+    owner.execute_command(*able)
+    before = owner.info("stats")["total_connections_received"]
+    queue.announce(NOW, JOB)
+    assert owner.info("stats")["total_connections_received"] == before + 1
+
+
 def test_a_mistake_of_ours_is_not_taken_for_that(owner: Any, queue: ReadySet) -> None:
     queue.announce(NOW, JOB)
     [ring] = owner.keys("*:ring")
