@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
+from dev.redis import RedisServer
 from scheduler_core.clock import monotonic
 from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.ids import milliseconds
@@ -29,6 +30,7 @@ from scheduler_core.queueing.ready_set import (
 )
 from scheduler_core.settings import QueueSettings
 from tests.builders import NOW, grouped, hints, new_id, seconds
+from tests.conftest import hanging
 from tests.integration.queueing.conftest import until_listening
 
 MERCHANTS, JOBS = [new_id() for _ in range(3)], [new_id() for _ in range(12)]
@@ -908,6 +910,23 @@ def test_a_duty_that_is_kept_lasts_longer_and_one_that_was_lost_does_not_come_ba
     assert not queue.keep_duty("watch", "a", seconds=60)
     assert not queue.on_duty("watch")
     assert not queue.leave_duty("watch", "a")
+
+
+def test_a_redis_that_hangs_is_asked_once(redis_server: RedisServer) -> None:
+    with ReadySet.connect(QueueSettings(redis_url=redis_server.url, redis_timeout_seconds=0.2)) as queue:
+        queue.mark_incomplete()
+        began = monotonic()
+        with hanging(redis_server), pytest.raises(QueueUnavailableError):
+            queue.mark_incomplete()
+        assert monotonic() - began < 2
+
+
+def test_a_connection_that_was_lost_is_made_anew(redis_server: RedisServer) -> None:
+    with ReadySet.connect(QueueSettings(redis_url=redis_server.url)) as queue:
+        queue.mark_filled(NOW, Progress())
+        with Redis.from_url(redis_server.url) as other:
+            other.client_kill_filter(_type="normal", skipme=True)
+        assert queue.is_whole()
 
 
 def test_a_redis_that_is_away_is_one_kind_of_error() -> None:

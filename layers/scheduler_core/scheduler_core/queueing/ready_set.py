@@ -559,7 +559,8 @@ class ReadySet:
                     self._made_with,
                     socket_connect_timeout=self._timeout_seconds,
                     socket_timeout=self._timeout_seconds + 1.0,
-                    retry=Retry(NoBackoff(), 1),
+                    # Once more where a connection was lost. Who did not answer in time would not do so the next time.
+                    retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
                     protocol=2,  # with this and without its name a client says nothing before its first command
                     driver_info=None,
                     single_connection_client=True,  # to take one from a pool and look at it costs as much as a command
