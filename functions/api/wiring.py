@@ -52,6 +52,14 @@ def ready_set() -> "ReadySet":
 
 
 @cache
+def ready_set_probe() -> "ReadySet":
+    """As `probe`: two threads must not read from one connection."""
+    from scheduler_core.queueing.ready_set import ReadySet
+
+    return ReadySet.connect(settings().model_copy(update={"redis_timeout_seconds": 0.5}))
+
+
+@cache
 def announcer() -> "Announcer":
     from scheduler_core.invocation.lambda_invoker import LambdaInvoker
     from scheduler_core.services.announcing import Announcer
@@ -71,10 +79,8 @@ def target_guard() -> TargetGuard:
 
 def reset() -> None:
     """Forget every part, so that changed settings take effect; connections are given up."""
-    for connected in (database, probe):
+    for connected in (database, probe, ready_set, ready_set_probe):
         if connected.cache_info().currsize:
             connected().close()
-    if ready_set.cache_info().currsize:
-        ready_set().close()
-    for part in (settings, database, probe, ready_set, announcer, target_guard):
+    for part in (settings, database, probe, ready_set, ready_set_probe, announcer, target_guard):
         part.cache_clear()

@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 1.8
     responses=answers(200, "Health", "ok, or degraded", 503),
 )
 def get_health() -> Response[str]:
-    wiring.ready_set()  # importing the client takes its time too, which says nothing about the store
+    wiring.ready_set_probe()  # importing the client takes its time too, which says nothing about the store
     stores = _look_at({"database": _ask_database, "redis": _ask_redis})
     if stores["database"] == "down":
         return problems.store_down(stores)
@@ -57,4 +57,4 @@ def _ask_database() -> None:
 
 
 def _ask_redis() -> None:
-    wiring.ready_set().ping()
+    wiring.ready_set_probe().ping()
