@@ -1,6 +1,7 @@
 """A Redis that answers and yet does nothing: full, a replica, short of replicas, or forbidden to us."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -83,6 +84,21 @@ def test_a_connection_to_a_server_that_became_a_replica_is_given_up(owner: Any, 
     before = owner.info("stats")["total_connections_received"]
     queue.announce(NOW, JOB)
     assert owner.info("stats")["total_connections_received"] == before + 1
+
+
+def test_one_thread_may_listen_while_another_finds_it_unable(owner: Any, queue: ReadySet) -> None:
+    """As in an executor, whose threads share one set."""
+    queue.announce(NOW, JOB)
+    queue.sleep(0)
+    owner.execute_command(*UNABLE["full"][0])
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(20):
+            listening = pool.submit(queue.sleep, 0.05)
+            with pytest.raises(QueueUnavailableError):
+                queue.announce(NOW, JOB)
+            listening.result()
+    owner.execute_command(*UNABLE["full"][1])
+    queue.announce(NOW, JOB)
 
 
 def test_a_mistake_of_ours_is_not_taken_for_that(owner: Any, queue: ReadySet) -> None:

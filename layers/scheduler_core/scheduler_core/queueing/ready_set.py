@@ -119,6 +119,13 @@ class Arrival(StrEnum):
     """Redis is away and could not be asked; PostgreSQL has something that is due."""
 
 
+class _Listening(NamedTuple):
+    """A subscription, and the client whose connections end with it."""
+
+    ears: PubSub
+    client: redis.Redis
+
+
 class _Source(StrEnum):
     """Where hints come from, as announce.lua names it."""
 
@@ -139,7 +146,7 @@ class ReadySet:
         self._base = base_key
         self._made: redis.Redis | None = None
         self._made_with = ""
-        self._ears: PubSub | None = None
+        self._listening: _Listening | None = None
         self._scripts: dict[str, Script] = {}
 
     @classmethod
@@ -542,9 +549,9 @@ class ReadySet:
 
     def close(self) -> None:
         """Give the connections back; a later use makes new ones."""
-        if self._ears is not None:
-            self._ears.close()
-            self._ears = None
+        if self._listening is not None:
+            self._listening.ears.close()
+            self._listening = None
         if self._made is not None:
             self._made.close()
             self._made = None
@@ -552,7 +559,8 @@ class ReadySet:
     @property
     def _redis(self) -> redis.Redis:
         """A client that gives up quickly: whoever waits for Redis has something better to do."""
-        if self._made is None:
+        client = self._made
+        if client is None:
             self._made_with = self._url.value()
             try:
                 client = redis.Redis.from_url(
@@ -569,7 +577,7 @@ class ReadySet:
                 raise redis.AuthenticationError("the secret is no Redis URL") from None
             self._scripts = {name: client.register_script(_script(name)) for name in _SCRIPTS}
             self._made = client
-        return self._made
+        return client
 
     def _run(self, name: str, args: list[Any]) -> Any:
         client = self._redis  # makes the scripts too
@@ -589,27 +597,37 @@ class ReadySet:
         except redis.ResponseError as error:
             if (unable := inability(error)) is None:
                 raise
-            self.close()  # after a failover the next connection may lead to another server
+            self._let_go()
             raise QueueUnavailableError(unable) from error
+
+    def _let_go(self) -> None:
+        """Connect anew at the next use: after a failover that may lead to another server.
+
+        Another thread may be listening, or in the middle of a command: what it uses is closed when it lets go of it.
+        """
+        self._listening = self._made = None
 
     @contextmanager
     def _heard(self) -> Iterator[PubSub]:
         """The subscription to wakes, made at first use."""
         with self._translated():
             try:
-                if self._ears is None:
-                    self._ears = PubSub(self._redis.connection_pool, ignore_subscribe_messages=True)
-                    self._ears.subscribe(f"{self._base}:wake")
-                yield self._ears
+                listening = self._listening
+                if listening is None:
+                    client = self._redis
+                    ears = PubSub(client.connection_pool, ignore_subscribe_messages=True)
+                    ears.subscribe(f"{self._base}:wake")
+                    self._listening = listening = _Listening(ears, client)
+                yield listening.ears
             except (redis.ConnectionError, redis.TimeoutError):
-                self._ears = None
+                self._listening = None
                 raise
 
     def _renew(self) -> None:
         """Make a new client at the next use if there is a newer secret. This call is lost: Redis is a cache."""
         with suppress(SecretUnavailableError):
             if self._url.after_refusal(self._made_with) is not None:
-                self.close()
+                self._let_go()
 
     @contextmanager
     def _pipeline(self, *, transaction: bool = False) -> Iterator[Pipeline]:
