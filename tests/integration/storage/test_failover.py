@@ -1,5 +1,7 @@
 """A connection that outlives a failover leads to a replica: it is given up, and the next leads to the new primary."""
 
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -43,6 +45,18 @@ def test_a_server_that_is_a_replica_now_is_away_until_the_next_connection(
         rename()
     rename()
     assert {row["name"] for row in rows(database_url, "SELECT name FROM merchants")} == {"new"}
+
+
+def test_a_machine_that_is_gone_without_a_word_is_given_up_in_twenty_seconds(database: Database) -> None:
+    """Whoever waits for an answer sends nothing that could remain unacknowledged, but for these probes."""
+    with database.statement() as connection, socket.socket(fileno=os.dup(connection.fileno())) as its:
+
+        def seconds(option: int) -> int:
+            return its.getsockopt(socket.IPPROTO_TCP, option)
+
+        assert its.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert seconds(socket.TCP_USER_TIMEOUT) == 20_000
+        assert seconds(socket.TCP_KEEPIDLE) + 2 * seconds(socket.TCP_KEEPINTVL) <= 20
 
 
 def test_what_is_only_read_is_read_there_too(database: Database) -> None:
