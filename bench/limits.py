@@ -6,12 +6,10 @@
 
 import json
 import sys
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from itertools import chain
-from queue import Queue, SimpleQueue
 from typing import Any, Final
 from uuid import UUID
 
@@ -66,50 +64,37 @@ def claimed_posts(options: Mapping[str, Any]) -> dict[str, float]:
 
 def _claimed(options: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Row]:
     """The rows as they are claimed, a few batches ahead of whoever takes them."""
-    ahead: Queue[list[Row]] = Queue(_AHEAD)
-
-    def claim() -> None:
-        try:
-            with psycopg.connect(options["database_url"], autocommit=True) as connection:
-                for batch in _batches(rows):
-                    ahead.put([(row[0], row[1]) for row in _write(connection, _CLAIM, batch)])
-        finally:
-            ahead.put([])
-
-    with ThreadPoolExecutor(1) as pool:
-        claiming = pool.submit(claim)
-        yield from chain.from_iterable(iter(ahead.get, []))
-        claiming.result()
+    ahead: deque[Future[Sequence[tuple[Any, ...]]]] = deque()
+    with psycopg.connect(options["database_url"], autocommit=True) as connection, ThreadPoolExecutor(1) as claimer:
+        for batch in _batches(rows):
+            ahead.append(claimer.submit(_write, connection, _CLAIM, batch))
+            if len(ahead) > _AHEAD:
+                yield from ((row[0], row[1]) for row in ahead.popleft().result())
+        for claimed in ahead:
+            yield from ((row[0], row[1]) for row in claimed.result())
 
 
 def _posted(options: Mapping[str, Any], rows: Sequence[Row], coming: Iterable[Row]) -> float:
     """Jobs per second, from the first that comes to the last whose end is written."""
     of_job = {str(row[1]): row for row in rows}
-    done: SimpleQueue[list[Row] | None] = SimpleQueue()
-
-    def write() -> None:
-        with psycopg.connect(options["database_url"], autocommit=True) as connection:
-            while (batch := done.get()) is not None:
-                _write(connection, _RECORD, batch)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    gathered: list[Row] = []
-
-    def note(job_id: str) -> None:
-        gathered.append(of_job[job_id])
-        if len(gathered) == _BATCH:
-            done.put(gathered.copy())
-            gathered.clear()
-
     transfers = Transfers(options["receiver"], stock.PAYLOAD, _AT_ONCE)
     sys.setswitchinterval(0.0005)
-    began = monotonic()
-    transfers.run((str(row[1]) for row in coming), note)
-    done.put(gathered)
-    done.put(None)
-    writer.join()
-    return len(rows) / (monotonic() - began)
+    with psycopg.connect(options["database_url"], autocommit=True) as connection, ThreadPoolExecutor(1) as writer:
+        written: list[Future[Sequence[tuple[Any, ...]]]] = []
+        gathered: list[Row] = []
+
+        def note(job_id: str) -> None:
+            gathered.append(of_job[job_id])
+            if len(gathered) == _BATCH:
+                written.append(writer.submit(_write, connection, _RECORD, gathered.copy()))
+                gathered.clear()
+
+        began = monotonic()
+        transfers.run((str(row[1]) for row in coming), note)
+        written.append(writer.submit(_write, connection, _RECORD, gathered))
+        for each in written:
+            each.result()
+        return len(rows) / (monotonic() - began)
 
 
 def copy(options: Mapping[str, Any]) -> dict[str, float]:

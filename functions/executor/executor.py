@@ -152,8 +152,8 @@ class Executor:
     ) -> None:
         """Work until there is nothing to do for a while, or `must_stop` says so. A store that is away is waited for.
 
-        `stay`: only `must_stop` ends it, for where nobody could wake another one. `redis_was_away`: just now, so what
-        others had to say may be lost; as whenever it was.
+        `stay`: only `must_stop` ends it, for where nobody could wake another one. `redis_was_away`: a moment ago, and
+        what others had to say to it may be lost.
         """
         self._stay, self._distrusts = stay, redis_was_away
         self._worked_at = (

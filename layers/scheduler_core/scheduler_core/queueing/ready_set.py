@@ -46,7 +46,6 @@ _SCRIPTS = {
     "depth": ("common", "later"),
 }
 """Each with the parts that are put before it."""
-_REFILL = "refill"
 _LINGER_MS = LINGER // timedelta(milliseconds=1)
 
 
@@ -429,16 +428,18 @@ class ReadySet:
     def mark_incomplete(self) -> None:
         """A hint was lost: whoever comes next fills the set from PostgreSQL, and who is at it does so once more."""
         with self._pipeline(transaction=True) as pipe:
-            pipe.delete(f"{self._base}:epoch")
-            pipe.incr(f"{self._base}:losses")
+            self._lose(pipe)
 
     def distrust(self, now: datetime, *, seconds: float) -> None:
         """As `mark_incomplete`, and once more after `seconds`: until then others may lose hints. Wakes sleepers."""
         with self._pipeline(transaction=True) as pipe:
-            pipe.delete(f"{self._base}:epoch")
-            pipe.incr(f"{self._base}:losses")
+            self._lose(pipe)
             pipe.set(f"{self._base}:doubt", milliseconds(now) + round(seconds * 1_000), ex=DOUBT_KEPT_SECONDS)
             pipe.publish(f"{self._base}:wake", "doubt")
+
+    def _lose(self, pipe: Pipeline) -> None:
+        pipe.delete(f"{self._base}:epoch")
+        pipe.incr(f"{self._base}:losses")
 
     def is_whole(self) -> bool:
         """Whether it was filled from the start, and nothing was lost since."""
@@ -474,39 +475,17 @@ class ReadySet:
 
         It is a duty, `refill`, which `keep_duty` prolongs.
         """
-        key = f"{self._base}:duty:{_REFILL}"
-        with self._translated(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(key, holder, nx=True, px=round(seconds * 1_000))
-            pipe.get(key)
-            pipe.get(f"{self._base}:losses")
-            is_new, on_duty, losses = pipe.execute()
-        if on_duty != holder.encode():
-            return None
-        if not is_new:  # it was not left the last time
-            self.keep_duty(_REFILL, holder, seconds=seconds)
-        return int(losses or 0)
+        return self._take_duty("refill", holder, seconds)
 
     def end_filling(self, holder: str, losses: int) -> bool:
         """Fill no more; False: a hint was lost since it began, when there were `losses`, or Redis was emptied, or
         `holder` was not at it any more, for its time was out."""
-        key = f"{self._base}:duty:{_REFILL}"
-        with self._translated(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.get(key)
-            pipe.get(f"{self._base}:losses")
-            on_duty, losses_now = pipe.execute()
-            kept = on_duty == holder.encode() and bool(self._redis.delete(key))
-        return kept and int(losses_now or 0) == losses
+        kept, losses_now = self._leave_duty("refill", holder)
+        return kept and losses_now == losses
 
     def take_duty(self, duty: str, holder: str, *, seconds: float) -> bool:
         """Become, or stay, the only one on `duty` for `seconds`."""
-        key, milliseconds_held = f"{self._base}:duty:{duty}", round(seconds * 1_000)
-        with self._translated():
-            if self._redis.set(key, holder, nx=True, px=milliseconds_held):
-                return True
-            if self._redis.get(key) == holder.encode():
-                self._redis.pexpire(key, milliseconds_held)
-                return True
-        return False
+        return self._take_duty(duty, holder, seconds) is not None
 
     def keep_duty(self, duty: str, holder: str, *, seconds: float) -> bool:
         """Stay on `duty` for `seconds`; False: `holder` is not on it any more, and does not get it back by this."""
@@ -517,10 +496,31 @@ class ReadySet:
 
     def leave_duty(self, duty: str, holder: str) -> bool:
         """Stop being on `duty`; False: `holder` was not on it any more, for its time was out or Redis was emptied."""
+        return self._leave_duty(duty, holder)[0]
+
+    def _take_duty(self, duty: str, holder: str, seconds: float) -> int | None:
+        """How often a hint was lost so far; None: another is on it."""
         key = f"{self._base}:duty:{duty}"
-        with self._translated():
-            kept = self._redis.get(key) == holder.encode()
-            return kept and bool(self._redis.delete(key))
+        with self._translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(key, holder, nx=True, px=round(seconds * 1_000))
+            pipe.get(key)
+            pipe.get(f"{self._base}:losses")
+            is_new, on_duty, losses = pipe.execute()
+        if on_duty != holder.encode():
+            return None
+        if not is_new:
+            self.keep_duty(duty, holder, seconds=seconds)
+        return int(losses or 0)
+
+    def _leave_duty(self, duty: str, holder: str) -> tuple[bool, int]:
+        """Whether it was `holder`'s until now, and how often a hint was lost so far."""
+        key = f"{self._base}:duty:{duty}"
+        with self._translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.get(key)
+            pipe.get(f"{self._base}:losses")
+            on_duty, losses = pipe.execute()
+            kept = on_duty == holder.encode() and bool(self._redis.delete(key))
+        return kept, int(losses or 0)
 
     def on_duty(self, duty: str) -> bool:
         """Whether anyone is on `duty`."""

@@ -109,6 +109,12 @@ class Database:
                     connection.rollback()
                 raise
 
+    def close(self) -> None:
+        """Give the connection up; a later use makes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -118,12 +124,6 @@ class Database:
             raise DatabaseUnavailableError(type(error).__name__) from error
         except (psycopg.OperationalError, psycopg.InterfaceError, SecretUnavailableError) as error:
             raise DatabaseUnavailableError(type(error).__name__) from error
-
-    def close(self) -> None:
-        """Give the connection up; a later use makes a new one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def _alive(self) -> Connection[Row]:
         connection = self._connection
