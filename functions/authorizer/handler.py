@@ -7,6 +7,8 @@ raised, so the gateway answers 500 and caches nothing, and nobody is let in.
 from functools import cache
 from typing import Any
 
+from pydantic import Field
+
 from authorizer.deciding import Grant, decide
 from scheduler_core.clock import utc_now
 from scheduler_core.observability.log import logger
@@ -16,6 +18,9 @@ from scheduler_core.storage.database import Database, Role
 
 class AuthorizerSettings(DatabaseSettings, ObservabilitySettings):
     """What the authorizer needs to know."""
+
+    database_statement_timeout_seconds: float = Field(default=2.0, gt=0, le=300)
+    """A database that hangs is given up after twice as long, and the function's own time is 5 s."""
 
 
 @cache

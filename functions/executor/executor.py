@@ -20,7 +20,7 @@ from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, RunningJ
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict, expiry_due
 from scheduler_core.observability.log import logger
 from scheduler_core.observability.outage import Outage
-from scheduler_core.queueing.ready_set import Popped, ReadySet
+from scheduler_core.queueing.ready_set import VISIBILITY_SECONDS, Popped, ReadySet
 from scheduler_core.services.announcing import DOUBT_SECONDS
 from scheduler_core.services.refilling import LIGHT_SHARE, Refiller
 from scheduler_core.storage import claims
@@ -135,6 +135,7 @@ class Executor:
         self._refilling: threading.Thread | None = None
         self._broken_off = False
         self._done: list[str] = []
+        self._unclaimed: dict[str, tuple[float, Popped]] = {}
         self._worked_at = monotonic()
         self._sees_more = False
         self._stay = False
@@ -175,7 +176,6 @@ class Executor:
                 self._queue_outage.goes_on(error)
                 self._pause()
             except DatabaseUnavailableError as error:
-                # What was popped comes back to the set by itself, because its token is never reported done.
                 self._database_outage.goes_on(error)
                 self._pause()
 
@@ -219,6 +219,8 @@ class Executor:
 
     def _turn(self, report: Report) -> bool:
         """One round; True: this executor has left."""
+        if self._unclaimed:
+            self._claim_again(report)
         if not self._has_room():
             return False
         now = self._clock()
@@ -279,10 +281,22 @@ class Executor:
     def _take(self, popped: Popped, report: Report) -> None:
         if popped.hints:
             self._before_claim()
-            report.popped += len(popped.hints)
             # By the clock after the pop: what was announced meanwhile is due, and a claim that refuses it loses it.
             report.claimed += self._claim(self._clock(), popped)
+            report.popped += len(popped.hints)
             self._worked_at = monotonic()
+
+    def _claim_again(self, report: Report) -> None:
+        """Batches that are popped and not claimed, for a store was away. PostgreSQL may have done it unheard.
+
+        Whoever is gone before that leaves them to the set, to which they come back by themselves. So do those that have
+        waited for so long that their places under concurrency limits may be others'.
+        """
+        for popped_at, popped in [*self._unclaimed.values()]:
+            if monotonic() - popped_at < self._lease.total_seconds():
+                self._take(popped, report)
+            else:
+                del self._unclaimed[popped.token]
 
     def _start_refilling(self, fill: Callable[[datetime], object], now: datetime) -> None:
         """In a thread of its own: what is in the set is delivered meanwhile."""
@@ -325,10 +339,12 @@ class Executor:
             self._done = done
             raise
         self._queue_outage.is_over()
+        if popped.hints:
+            self._unclaimed[popped.token] = (monotonic(), popped)
         return popped
 
     def _claim(self, now: datetime, popped: Popped) -> int:
-        lease_id = secrets.randbits(claims.LEASE_ID_BITS)
+        lease_id = int(popped.token, 16) >> (4 * len(popped.token) - claims.LEASE_ID_BITS)  # the same when asked again
         with self._database.statement() as connection:
             claimed = claims.claim(
                 connection,
@@ -338,15 +354,16 @@ class Executor:
                 due_before=now + self._lead,
                 lease=self._lease,
             )
-        self._database_outage.is_over()
-        self._done.append(popped.token)
         parcels, ended = self._packed(now, claimed)
-        self._roster.add(lease_id, claimed)  # not before: until here a fault leaves them to their lease, which runs out
+        self._database_outage.is_over()
+        popped_at, _ = self._unclaimed.pop(popped.token)  # not before: after a fault until here they are claimed again
+        self._done.append(popped.token)
+        self._roster.add(lease_id, claimed)
         if ended:
             self._take_results(ended)
         if parcels:
             self._courier.submit(parcels)
-        if len(claimed) < len(popped.hints):
+        if len(claimed) < len(popped.hints) and monotonic() - popped_at < VISIBILITY_SECONDS:
             self._give_unclaimed_back(popped, claimed)
         return len(claimed)
 

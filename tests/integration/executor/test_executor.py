@@ -1,5 +1,6 @@
 """What one invocation of the executor does with what is due."""
 
+import math
 import threading
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import Progress, ReadySet
 from scheduler_core.security.signing import merchant_secret, shown_secret
 from scheduler_core.settings import QueueSettings
+from scheduler_core.storage import claims
 from scheduler_core.storage.database import Database, Role
 from tests.builders import (
     ended_attempts,
@@ -425,26 +427,73 @@ def test_what_is_announced_while_a_newcomer_is_looked_up_is_claimed_too(
     assert sorted(came) == sorted(str(job) for job in (first, *later))
 
 
-def test_jobs_whose_merchant_cannot_be_looked_up_are_left_to_their_lease(
+def failing(times: float, what: Callable[..., Any]) -> Callable[..., Any]:
+    """As `what`, but PostgreSQL goes away before the first `times` answers are heard."""
+    left = [times]
+
+    def fails(*args: Any, **more: Any) -> Any:
+        answer = what(*args, **more)
+        left[0] -= 1
+        if left[0] >= 0:
+            raise DatabaseUnavailableError("away")
+        return answer
+
+    return fails
+
+
+def test_i2_a_claim_whose_answer_is_lost_is_asked_for_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was done, and before this nobody knew of it until its lease ran out."""
+    monkeypatch.setattr(claims, "claim", failing(2, claims.claim))
+    ids = scene.jobs(count=3)
+    report = scene.invoke(seconds=15)
+    assert (report["popped"], report["claimed"]) == (3, 3)
+    assert sorted(request.webhook_id for request in scene.receiver.deliveries()) == sorted(map(str, ids))
+    for job_id in ids:
+        row = job_row(scene.database_url, job_id)
+        assert (row["status"], row["attempt"]) == ("completed", 1)
+        assert row["last_run_at"] - row["due_at"] < seconds(1.5)  # the lease takes 2 s, what was popped 5 s
+
+
+def test_jobs_whose_merchant_cannot_be_looked_up_are_delivered_as_soon_as_it_can(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL goes away between a claim and the look-up: nobody delivers them here, so nobody may hold them."""
-    scene.jobs()
-    scene.invoke()
+    """PostgreSQL goes away between a claim and the look-up."""
+    monkeypatch.setattr(MerchantBook, "entries", failing(1, MerchantBook.entries))
+    [job] = scene.jobs()
+    scene.invoke(seconds=15)
+    [request] = scene.receiver.deliveries()
+    assert request.webhook_id == str(job)
+    assert job_row(scene.database_url, job)["attempt"] == 1
+
+
+def test_jobs_whose_merchant_cannot_be_looked_up_for_long_are_left_to_their_lease(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody delivers them here, so nobody may hold them."""
+    monkeypatch.setattr(MerchantBook, "entries", failing(math.inf, MerchantBook.entries))
     [lost] = scene.jobs()
+    scene.invoke(seconds=8)
+    assert held_until(scene, lost) - job_row(scene.database_url, lost)["last_run_at"] <= seconds(4)
+    assert scene.receiver.deliveries() == []
 
-    def away(*_: Any) -> None:
-        raise DatabaseUnavailableError("away")
 
-    monkeypatch.setattr(MerchantBook, "entries", away)
-    assert scene.invoke(seconds=15)["reason"] == "idle"
-    with psycopg.connect(scene.database_url) as connection:
-        row = connection.execute(
-            "SELECT leases.expires_at - jobs.last_run_at FROM leases, jobs WHERE jobs.lease_id = leases.id"
-        ).fetchone()
-    assert row is not None
-    assert row[0] == seconds(2)
-    assert str(lost) not in [request.webhook_id for request in scene.receiver.deliveries()]
+def test_what_falls_due_while_postgresql_is_away_is_delivered_at_once_on_its_return(
+    scene: Scene, postgres: BreakablePostgres
+) -> None:
+    """Before this it was popped all the same, and came back to the set after 5 s."""
+    scene.jobs()
+    scene.invoke()  # its merchant is known
+    due = utc_now() + seconds(1)
+    ids = [job for at in range(10) for job in scene.jobs(due=due + at * seconds(0.1))]
+    running = scene.invoke_beside()
+    postgres.stop()
+    time.sleep(max(0.0, (due + seconds(1.2) - utc_now()).total_seconds()))
+    postgres.start()
+    back = utc_now()
+    running.join()
+    runs = [job_row(scene.database_url, job_id) for job_id in ids]
+    assert {row["status"] for row in runs} == {"completed"}
+    assert max(row["last_run_at"] for row in runs) - back < seconds(2)
 
 
 @pytest.mark.parametrize("most", [1, 3])

@@ -51,6 +51,13 @@ def claim(database: Database, merchant_id: UUID, job_ids: list[UUID], *, now: da
         )
 
 
+def claim_once(database: Database, merchant_id: UUID, job_ids: list[UUID], lease_id: int) -> list[ClaimedJob]:
+    """As an executor that asks again under the same lease where it heard no answer."""
+    hints = [(merchant_id.hex, job_id.hex) for job_id in job_ids]
+    with database.statement() as connection:
+        return claims.claim(connection, hints, lease_id=lease_id, now=NOW, due_before=NOW, lease=LEASE)
+
+
 def result(verdict: Verdict = Verdict.DONE, **more: Any) -> DeliveryResult:
     return DeliveryResult(verdict, NOW, NOW, **more)
 
@@ -70,6 +77,36 @@ def test_i2_a_second_claim_of_the_same_hint_gets_nothing(database: Database, dat
     ids = store_jobs(database_url, merchant, 5)
     assert len(claim(database, merchant, [*ids, *ids])) == 5
     assert claim(database, merchant, ids) == []
+
+
+def test_i2_a_claim_that_was_done_unheard_is_answered_when_it_is_asked_for_again(
+    database: Database, database_url: str
+) -> None:
+    """Nor does the first claim anything more, should a server that hung do it only after the second."""
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, 5)
+    [later] = store_jobs(database_url, merchant)
+    lost = claim_once(database, merchant, ids, lease_id=7)
+    assert sorted(claim_once(database, merchant, [*ids, later], lease_id=7)) == sorted(lost)
+    assert {job_row(database_url, job_id)["attempt"] for job_id in ids} == {1}
+    assert job_row(database_url, later)["status"] == "pending"
+    with database.transaction() as connection:
+        claims.complete(connection, [(lost[0], result())], now=NOW, executor_id=EXECUTOR)
+    assert sorted(claim_once(database, merchant, ids, lease_id=7)) == sorted(lost[1:])
+
+
+def test_i2_what_was_rescued_meanwhile_is_not_answered_again(database: Database, database_url: str) -> None:
+    merchant = store_merchant(database_url)
+    ids = store_jobs(database_url, merchant, 2)
+    claimed = claim_once(database, merchant, ids, lease_id=7)
+    late = NOW + LEASE
+    with database.transaction() as connection:
+        leases = claims.lock_expired_leases_across_merchants(connection, now=late, most=10)
+        [lost] = claims.lock_lost_across_merchants(connection, leases, most=1)
+        claims.record(connection, [rescued(late, lost, 0.0)], now=late, executor_id=EXECUTOR)
+        claims.end_rescued_leases_across_merchants(connection, leases)
+    again = claim_once(database, merchant, ids, lease_id=7)
+    assert again == [job for job in claimed if job.id != lost.id]
 
 
 def test_i2_racing_claims_share_the_jobs_without_overlap(database_url: str) -> None:

@@ -1,9 +1,11 @@
-"""A connection that outlives a failover leads to a replica: it is given up, and the next leads to the new primary."""
+"""A connection that leads to a replica, to nobody, or to a server that hangs is given up, and the next is a new one."""
 
 import os
+import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -63,3 +65,68 @@ def test_what_is_only_read_is_read_there_too(database: Database) -> None:
     with database.statement() as connection:
         connection.execute("SET default_transaction_read_only = on")
         assert connection.execute("SELECT 1 FROM merchants WHERE id = %s", (new_id(),)).fetchone() is None
+
+
+@pytest.fixture
+def impatient(database_url: str) -> Iterator[Database]:
+    found = Database(database_url, None, statement_timeout_seconds=0.2)
+    yield found
+    found.close()
+
+
+def process_of(database: Database) -> int:
+    """The server's process for its connection."""
+    with database.statement() as connection:
+        return connection.info.backend_pid
+
+
+@contextmanager
+def hanging(process: int) -> Iterator[None]:
+    """It stands still; its machine goes on acknowledging what it is sent."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_server_that_hangs_is_away_until_the_next_connection(
+    impatient: Database, database_url: str, use: str
+) -> None:
+    merchant = store_merchant(database_url)
+
+    def rename(name: str) -> None:
+        with USES[use](impatient, merchant) as connection:
+            connection.execute("UPDATE merchants SET name = %s WHERE id = %s", (name, merchant))
+
+    rename("old")
+    with hanging(process_of(impatient)):
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailableError, match="NoAnswerError"):
+            rename("lost")
+        assert 0.4 <= time.monotonic() - began < 2
+        with impatient.statement() as connection:
+            (name,) = connection.execute("SELECT name FROM merchants WHERE id = %s", (merchant,)).fetchone() or ("",)
+    assert name == "old"
+
+
+def test_a_server_that_hangs_at_the_commit_is_away_too(impatient: Database, database_url: str) -> None:
+    """Nobody knows then whether it was done: as with a connection that is lost at that moment."""
+    merchant = store_merchant(database_url)
+    with ExitStack() as stack:
+
+        def rename() -> None:
+            with impatient.transaction() as connection:
+                connection.execute("UPDATE merchants SET name = 'lost' WHERE id = %s", (merchant,))
+                stack.enter_context(hanging(connection.info.backend_pid))
+
+        with pytest.raises(DatabaseUnavailableError, match="NoAnswerError"):
+            rename()
+
+
+def test_a_statement_that_takes_too_long_is_ended_by_the_server_and_the_connection_kept(impatient: Database) -> None:
+    process = process_of(impatient)
+    with pytest.raises(DatabaseUnavailableError, match="QueryCanceled"), impatient.statement() as connection:
+        connection.execute("SELECT pg_sleep(10)")
+    assert process_of(impatient) == process

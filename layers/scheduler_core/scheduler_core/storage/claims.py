@@ -14,6 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg import Connection
+from psycopg.errors import UniqueViolation
 
 from scheduler_core.domain.jobs import (
     AttemptKey,
@@ -66,24 +67,25 @@ def claim(
     """Start an attempt of every hinted (merchant, job) that still waits and is due by `due_before` (I2).
 
     All are held under the new lease `lease_id`, which is there even if nothing was claimed: the caller
-    ends it. Hints that are stale, doubled or early claim nothing. Raises what psycopg raises; nothing is claimed then.
+    ends it. Hints that are stale, doubled or early claim nothing. Raises what psycopg raises; nothing is claimed then,
+    unless the connection is lost, when nobody knows. Whoever asks again under the same lease, outside a transaction,
+    gets what was claimed the first time, if it was, and else claims now; then nothing can be claimed by the first.
     """
     if not hints:
         return []
     ordered = sorted(hints, key=itemgetter(1))
-    rows = connection.execute(
-        _QUERIES["claim_jobs"],
-        {
-            "merchant_ids": arrays.hex_ids([hint[0] for hint in ordered]),
-            "job_ids": arrays.hex_ids([hint[1] for hint in ordered]),
-            "claimable": _CLAIMABLE,
-            "due_before": due_before,
-            "lease_id": lease_id,
-            "lease_expires_at": now + lease,
-            "now": now,
-        },
-        binary=True,
-    ).fetchall()
+    under = {"lease_id": lease_id, "lease_expires_at": now + lease}
+    asked = {
+        "merchant_ids": arrays.hex_ids([hint[0] for hint in ordered]),
+        "job_ids": arrays.hex_ids([hint[1] for hint in ordered]),
+        "claimable": _CLAIMABLE,
+        "due_before": due_before,
+        "now": now,
+    }
+    try:
+        rows = connection.execute(_QUERIES["claim_jobs"], under | asked, binary=True).fetchall()
+    except UniqueViolation:
+        rows = connection.execute(_QUERIES["claimed_unheard_across_merchants"], under, binary=True).fetchall()
     return [*map(_CLAIMED, rows)]
 
 

@@ -13,6 +13,8 @@ from uuid import UUID
 
 import psycopg
 from psycopg import Connection, sql
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextBinaryLoader, TextLoader
 
 from scheduler_core.domain.errors import DatabaseUnavailableError, SecretUnavailableError
@@ -21,6 +23,8 @@ from scheduler_core.storage.login import Login
 
 Row = tuple[Any, ...]
 _WALLS: Final = b"SELECT set_config('scheduler.merchant_id', %s, true)"
+_PATIENCE: Final = 2
+"""So many statement time-outs is a server waited for: one that does not end a statement after the first hangs."""
 
 
 class Role(StrEnum):
@@ -30,11 +34,32 @@ class Role(StrEnum):
     WORKER = "scheduler_worker"
 
 
+class NoAnswerError(psycopg.OperationalError):
+    """The server hangs, though its machine acknowledges what it is sent, so that neither end of TCP sees anything."""
+
+
+class BoundedConnection(Connection[Row]):
+    """A connection that is not waited for longer than `patience_seconds` at a time (None: for ever)."""
+
+    patience_seconds: float | None = None
+
+    def wait[T](self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """As psycopg's. Raises NoAnswerError, and the connection is closed: what is asked may still be done."""
+        try:
+            return super().wait(gen, interval, self.patience_seconds if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            self.pgconn.finish()
+            raise NoAnswerError(f"no answer in {self.patience_seconds} s") from error
+
+
 class Database:
     """A lazily made connection to `where` (a URL or a Login) as `role` (None: as the owner).
 
     Every failure to reach the server, at any point, is a DatabaseUnavailableError, and so is a password that cannot
-    be had, or a server that is a replica now; the next use connects anew.
+    be had, a server that is a replica now, or one that does not answer in twice the time a statement may take; the
+    next use connects anew.
     """
 
     def __init__(
@@ -48,7 +73,7 @@ class Database:
         self._login = Login.with_url(where) if isinstance(where, str) else where
         self._role = role
         self._connect_timeout = connect_timeout_seconds
-        self._statement_timeout_ms = round(statement_timeout_seconds * 1_000)
+        self._statement_timeout = statement_timeout_seconds
         self._connection: Connection[Row] | None = None
 
     @classmethod
@@ -139,6 +164,7 @@ class Database:
 
     def _connect(self) -> Connection[Row]:
         connection = self._login.connect(
+            BoundedConnection,
             connect_timeout=self._connect_timeout,
             application_name="task-scheduler",
             keepalives_idle=10,
@@ -146,9 +172,11 @@ class Database:
             tcp_user_timeout=20_000,
         )
         try:
+            connection.patience_seconds = _PATIENCE * self._statement_timeout
             for loader in (TextLoader, TextBinaryLoader):  # what is stored as JSON is passed on as it is
                 connection.adapters.register_loader("json", loader)
-            settings = sql.SQL("SET timezone = 'UTC'; SET statement_timeout = {}").format(self._statement_timeout_ms)
+            timeout_ms = round(self._statement_timeout * 1_000)
+            settings = sql.SQL("SET timezone = 'UTC'; SET statement_timeout = {}").format(timeout_ms)
             if self._role is not None:
                 settings += sql.SQL("; SET ROLE {}").format(sql.Identifier(self._role))
             connection.execute(settings)  # in one round trip

@@ -46,29 +46,29 @@ class Login:
             fallbacks["host"] = settings.database_host
         return cls(secret, source=settings.database_secret_arn or "", fallbacks=fallbacks)
 
-    def connect(self, **options: Any) -> Connection[Any]:
-        """A new connection, in autocommit; `options` are psycopg's and libpq's.
+    def connect[C: Connection[Any]](self, kind: type[C], **options: Any) -> C:
+        """A new connection of this kind, in autocommit; `options` are psycopg's and libpq's.
 
         A secret whose password is refused, or that makes no sense, is read again, once. Raises SecretUnavailableError
         and what psycopg raises.
         """
         told = self._secret.value()
         try:
-            return self._connect(told, options)
+            return self._connect(kind, told, options)
         except (SecretUnavailableError, psycopg.OperationalError) as error:
             if isinstance(error, psycopg.OperationalError) and not _refused(error):
                 raise
             newer = self._secret.after_refusal(told)
             if newer is None:
                 raise
-        return self._connect(newer, options)
+        return self._connect(kind, newer, options)
 
-    def _connect(self, told: str, options: dict[str, Any]) -> Connection[Any]:
+    def _connect[C: Connection[Any]](self, kind: type[C], told: str, options: dict[str, Any]) -> C:
         try:
             parameters = parameters_of(told, self._fallbacks)
         except ValueError as error:
             raise SecretUnavailableError(f"{self._source}: {error}") from None
-        return psycopg.connect(**parameters, autocommit=True, **options)
+        return kind.connect(**parameters, autocommit=True, **options)
 
 
 def parameters_of(told: str, fallbacks: Mapping[str, str] | None) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def apply_migrations(
     try:
         with (
             login.connect(
-                connect_timeout=connect_timeout_seconds, application_name="task-scheduler-migrate"
+                psycopg.Connection, connect_timeout=connect_timeout_seconds, application_name="task-scheduler-migrate"
             ) as connection,
             _bounded(connection, seconds),
         ):

@@ -17,6 +17,16 @@ WHERE jobs.merchant_id = hint.merchant_id AND jobs.id = hint.id
 RETURNING jobs.id, jobs.merchant_id, jobs.attempt, jobs.lease_id, jobs.due_at, jobs.expires_at, jobs.timeout_seconds,
     jobs.target, jobs.payload;
 
+-- name: claimed_unheard_across_merchants
+-- A claim was done and its answer lost: the lease is there. What still runs under it, as claim_jobs answers it.
+WITH extended AS (
+    UPDATE leases SET expires_at = %(lease_expires_at)s WHERE id = %(lease_id)s RETURNING id, merchant_ids, job_ids
+)
+SELECT jobs.id, jobs.merchant_id, jobs.attempt, jobs.lease_id, jobs.due_at, jobs.expires_at, jobs.timeout_seconds,
+    jobs.target, jobs.payload
+FROM extended CROSS JOIN LATERAL unnest(merchant_ids, job_ids) AS held (merchant_id, id)
+JOIN jobs ON jobs.merchant_id = held.merchant_id AND jobs.id = held.id AND jobs.lease_id = extended.id;
+
 -- name: due_page_across_merchants
 -- The next jobs that fall due, in order, after a place in that order; some merchants left out. The place is a subquery to
 -- hide it from the planner: where many jobs are due at one time it takes few to be left, and sorts all that are.
