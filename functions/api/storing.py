@@ -60,7 +60,7 @@ def store(caller: Caller, new: NewJob, answer: Answer, only: Once | None, now: d
         with wiring.database().at_once_of_merchant(caller.merchant_id) as connection:
             first = _take(connection, caller, only, now)
             if first is not None:
-                return _answered(first, Idempotent_Replayed="true")
+                return _replayed(connection, caller, first, now)
             jobs.insert(connection, caller.merchant_id, NewJobs.of([new]), now)
             idempotency.keep(connection, caller.merchant_id, key=only.key, answer=answer)
         announcer.announce(now, [hint])
@@ -90,7 +90,7 @@ def store_all(caller: Caller, batch: Batch, only: Once | None, now: datetime) ->
     with wiring.database().at_once_of_merchant(caller.merchant_id, meanwhile=prepare) as connection:
         first = None if only is None else _take(connection, caller, only, now)
         if first is not None:
-            return _answered(first, Idempotent_Replayed="true")
+            return _replayed(connection, caller, first, now)
         for part in batch.parts():
             jobs.insert(connection, caller.merchant_id, part, now)
             parts.append(part)
@@ -104,6 +104,14 @@ def store_all(caller: Caller, batch: Batch, only: Once | None, now: datetime) ->
 
 def _take(connection: Connection[Any], caller: Caller, only: Once, now: datetime) -> Answer | None:
     return idempotency.take(connection, caller.merchant_id, key=only.key, request_sha256=only.request_sha256, now=now)
+
+
+def _replayed(connection: Connection[Any], caller: Caller, first: Answer, now: datetime) -> Response[str]:
+    """The first answer again; and the jobs are announced again, for who stored them may have ended before that."""
+    said = json.loads(first.body)
+    ids = [UUID(item["id"]) for item in said.get("items", [said]) if "id" in item]
+    wiring.announcer().announce(now, jobs.waiting(connection, caller.merchant_id, ids))
+    return _answered(first, Idempotent_Replayed="true")
 
 
 def _log_created(caller: Caller, parts: Sequence[NewJobs]) -> None:

@@ -138,6 +138,7 @@ class Recorder:
         self, now: datetime, done: Sequence[Delivery], others: Sequence[Delivery], spent: Sequence[int]
     ) -> list[_Moved] | None:
         """How those `others` that were still ours go on, and the leases `spent` are ended; None: given up."""
+        unheard = False
         while True:
             try:
                 with self._database.statement() as connection:
@@ -148,15 +149,25 @@ class Recorder:
                     records = [each.record for each in moving]
                     written = claims.record(connection, records, now=now, executor_id=self._executor_id, leases=last)
                 self._outage.is_over()
+                if unheard and len(written) < len(others):
+                    self._own_up()
                 fences = {(each.job_id, each.attempt) for each in written}
                 return [each for each in moving if (each.job.id, each.job.attempt) in fences]
             except DatabaseUnavailableError as error:
+                unheard = True
                 count = len(done) + len(others)
                 if monotonic() >= self._gives_up_at:
                     logger.error("results are given up; their leases will run out", extra={"count": count})
                     return None
                 self._outage.goes_on(error, count=count)
                 threading.Event().wait(RETRY_SECONDS)
+
+    def _own_up(self) -> None:
+        """They may have been written by a statement whose answer was lost, and nobody has announced when they go on."""
+        try:
+            self._queue.mark_incomplete()
+        except QueueUnavailableError as error:
+            logger.warning("jobs that go on wait for the next filling", extra={"cause": str(error)})
 
     def _decided(self, now: datetime, connection: Connection[Any], others: Sequence[Delivery]) -> list[_Moved]:
         """What becomes of `others`; those that are another's by now are left out."""

@@ -3,10 +3,12 @@
 import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from api import changing, storing, wiring
 from api.accepting import new_job
@@ -15,6 +17,9 @@ from api.rendering import job_json
 from api.schemas.jobs import JobCreate
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.ids import uuid7
+from scheduler_core.domain.jobs import MerchantLimits
+from scheduler_core.queueing.ready_set import ReadySet
+from scheduler_core.settings import QueueSettings
 from scheduler_core.storage import idempotency
 from scheduler_core.storage.database import Database, Role
 from scheduler_core.storage.idempotency import Answer
@@ -39,6 +44,22 @@ def test_the_same_request_again_gets_the_first_answer(api: str, producer: Produc
     assert (again.status, again.headers.get("location")) == (first.status, first.headers.get("location"))
     assert (first.headers.get("idempotent-replayed"), again.headers.get("idempotent-replayed")) == (None, "true")
     assert count(api) == 1
+
+
+@pytest.mark.parametrize(("path", "body"), [("/jobs", JOB), ("/jobs/batch", {"jobs": [JOB, {"target": 5}]})])
+def test_i4_a_request_again_makes_up_for_an_announcement_that_was_never_made(
+    api: str, producer: Producer, redis_url: str, path: str, body: Any
+) -> None:
+    """The first was killed between its commit and that: its job would wait for the next tick."""
+    producer.post(path, body, headers=KEY)
+    with Redis.from_url(redis_url) as owner:
+        owner.flushall()
+    producer.post(path, body, headers=KEY)
+    [job] = rows(api, "SELECT id FROM jobs")
+    with closing(ReadySet.connect(QueueSettings(redis_url=redis_url))) as queue:
+        queue.set_terms([(MerchantLimits(merchant_id=producer.merchant_id), True)])
+        popped = queue.pop(utc_now(), executor="one", token="t", most=10)
+    assert [job_id for _, job_id in popped.hints] == [job["id"].hex]
 
 
 def test_order_and_spelled_out_defaults_make_no_other_request(api: str, producer: Producer) -> None:

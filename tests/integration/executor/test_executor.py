@@ -454,6 +454,16 @@ def test_i2_a_claim_whose_answer_is_lost_is_asked_for_again(scene: Scene, monkey
         assert row["last_run_at"] - row["due_at"] < seconds(1.5)  # the lease takes 2 s, what was popped 5 s
 
 
+def test_i4_a_retry_is_announced_though_the_answer_is_lost_to_the_statement_that_wrote_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before this it waited for the next tick, however soon it was due."""
+    monkeypatch.setattr(claims, "record", failing(1, claims.record))
+    [job] = scene.jobs("/fail-first/1", initial=0.1)
+    scene.invoke(seconds=15)
+    assert outcomes(scene, job) == ["retried", "completed"]
+
+
 def test_jobs_whose_merchant_cannot_be_looked_up_are_delivered_as_soon_as_it_can(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ EXPECTED = {
     "page_of_reference": "merchant_id_reference_id_id_idx",
     "page_of_template": "merchant_id_template_id_id_idx",
     "read_jobs": "_pkey",
+    "waiting_jobs": "_pkey",
     "job_status": "_pkey",
     "cancel_job": "_pkey",
     "edit_job": "_pkey",

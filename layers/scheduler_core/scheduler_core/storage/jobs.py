@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from scheduler_core.domain.errors import NotFoundError, StaleTransitionError
-from scheduler_core.domain.jobs import NewJob, NewJobs
+from scheduler_core.domain.jobs import Hint, NewJob, NewJobs
 from scheduler_core.domain.lifecycle import Event, JobStatus, allowed_from
 from scheduler_core.storage import arrays
 from scheduler_core.storage.arrays import Array
@@ -185,6 +185,17 @@ def read(connection: Connection[Any], merchant_id: UUID, job_ids: Sequence[UUID]
         },
     )
     return [JobRow(*row) for row in rows]
+
+
+def waiting(connection: Connection[Any], merchant_id: UUID, job_ids: Sequence[UUID]) -> list[Hint]:
+    """Hints of those of the merchant's jobs with these ids that wait."""
+    if not job_ids:
+        return []
+    rows = connection.execute(
+        _QUERIES["waiting_jobs"],
+        {"merchant_id": merchant_id, "ids": list(job_ids), "first_id": min(job_ids), "last_id": max(job_ids)},
+    )
+    return [Hint(merchant_id, *row) for row in rows]
 
 
 def list_page(

@@ -184,3 +184,10 @@ UPDATE jobs
 SET next_run_at = %(now)s, updated_at = %(now)s
 WHERE merchant_id = %(merchant_id)s AND id = %(id)s AND status = ANY (%(allowed)s::job_status[])
 RETURNING id
+
+-- name: waiting_jobs
+-- purpose: what the ready set must know of those of these jobs that wait
+SELECT id, next_run_at, priority
+FROM jobs
+WHERE merchant_id = %(merchant_id)s AND id = ANY (%(ids)s::uuid[]) AND id BETWEEN %(first_id)s AND %(last_id)s
+  AND next_run_at IS NOT NULL
