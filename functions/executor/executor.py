@@ -15,7 +15,7 @@ from executor.merchant_book import MerchantBook
 from executor.roster import Roster
 from scheduler_core.clock import monotonic
 from scheduler_core.delivery.parcels import Parcel
-from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
+from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError, StatementAbortedError
 from scheduler_core.domain.jobs import AttemptRecord, ClaimedJob, Hint, RunningJob
 from scheduler_core.domain.outcomes import DeliveryResult, Verdict, expiry_due
 from scheduler_core.observability.log import logger
@@ -166,6 +166,8 @@ class Executor:
                 self._step_down()
                 return
             try:
+                if self._unclaimed:
+                    self._claim_again(report)
                 if self._distrusts:
                     self._queue.distrust(self._clock(), seconds=DOUBT_SECONDS)
                     self._distrusts = False
@@ -176,6 +178,8 @@ class Executor:
                 self._queue_outage.goes_on(error)
                 self._pause()
             except DatabaseUnavailableError as error:
+                if isinstance(error, StatementAbortedError):
+                    self._unclaimed.clear()  # it comes back to the set, and others are not kept waiting behind it
                 self._database_outage.goes_on(error)
                 self._pause()
 
@@ -219,8 +223,6 @@ class Executor:
 
     def _turn(self, report: Report) -> bool:
         """One round; True: this executor has left."""
-        if self._unclaimed:
-            self._claim_again(report)
         if not self._has_room():
             return False
         now = self._clock()

@@ -454,6 +454,21 @@ def test_i2_a_claim_whose_answer_is_lost_is_asked_for_again(scene: Scene, monkey
         assert row["last_run_at"] - row["due_at"] < seconds(1.5)  # the lease takes 2 s, what was popped 5 s
 
 
+def test_a_batch_that_postgresql_gives_up_holds_nobody_else_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Someone keeps a row locked: its batch comes back when the statement's time is up, and the next is claimed."""
+    monkeypatch.setenv("DATABASE_STATEMENT_TIMEOUT_SECONDS", "1")
+    handler._settings.cache_clear()
+    [held] = scene.jobs(due=utc_now() - seconds(10))
+    with psycopg.connect(scene.database_url) as someone:
+        someone.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", (held,))
+        running = scene.invoke_beside()
+        time.sleep(0.5)
+        others = scene.jobs(count=3)
+        scene.receiver.wait_for(3)
+    running.join()
+    assert {request.webhook_id for request in scene.receiver.deliveries()[:3]} == {str(job) for job in others}
+
+
 def test_i4_a_retry_is_announced_though_the_answer_is_lost_to_the_statement_that_wrote_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

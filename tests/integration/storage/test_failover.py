@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from psycopg import Connection
 
-from scheduler_core.domain.errors import DatabaseUnavailableError
+from scheduler_core.domain.errors import DatabaseUnavailableError, StatementAbortedError
 from scheduler_core.storage.database import Database
 from tests.builders import new_id, rows, store_merchant
 
@@ -127,6 +128,19 @@ def test_a_server_that_hangs_at_the_commit_is_away_too(impatient: Database, data
 
 def test_a_statement_that_takes_too_long_is_ended_by_the_server_and_the_connection_kept(impatient: Database) -> None:
     process = process_of(impatient)
-    with pytest.raises(DatabaseUnavailableError, match="QueryCanceled"), impatient.statement() as connection:
+    with pytest.raises(StatementAbortedError, match="QueryCanceled"), impatient.statement() as connection:
         connection.execute("SELECT pg_sleep(10)")
     assert process_of(impatient) == process
+
+
+def test_a_server_that_ends_the_connection_is_away(database: Database, database_url: str) -> None:
+    process = process_of(database)
+
+    def be_ended() -> None:
+        with database.transaction() as connection, psycopg.connect(database_url) as owner:
+            owner.execute("SELECT pg_terminate_backend(%s)", (process,))
+            connection.execute("SELECT pg_sleep(1)")
+
+    with pytest.raises(DatabaseUnavailableError) as found:
+        be_ended()
+    assert found.type is DatabaseUnavailableError

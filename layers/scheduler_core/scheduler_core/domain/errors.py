@@ -46,6 +46,10 @@ class DatabaseUnavailableError(StoreUnavailableError):
     """The database does not answer."""
 
 
+class StatementAbortedError(DatabaseUnavailableError):
+    """PostgreSQL is there and has given this statement up, all of it: its time was up, a deadlock, no room."""
+
+
 class QueueUnavailableError(StoreUnavailableError):
     """The ready queue does not answer."""
 

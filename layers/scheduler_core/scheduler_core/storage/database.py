@@ -17,7 +17,7 @@ from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextBinaryLoader, TextLoader
 
-from scheduler_core.domain.errors import DatabaseUnavailableError, SecretUnavailableError
+from scheduler_core.domain.errors import DatabaseUnavailableError, SecretUnavailableError, StatementAbortedError
 from scheduler_core.settings import DatabaseSettings
 from scheduler_core.storage.login import Login
 
@@ -25,6 +25,8 @@ Row = tuple[Any, ...]
 _WALLS: Final = b"SELECT set_config('scheduler.merchant_id', %s, true)"
 _PATIENCE: Final = 2
 """So many statement time-outs is a server waited for: one that does not end a statement after the first hangs."""
+_AWAY: Final = ("08", "57P", "53300")
+"""Codes of a server that says so as it goes, or has no room for one more connection."""
 
 
 class Role(StrEnum):
@@ -59,7 +61,7 @@ class Database:
 
     Every failure to reach the server, at any point, is a DatabaseUnavailableError, and so is a password that cannot
     be had, a server that is a replica now, or one that does not answer in twice the time a statement may take; the
-    next use connects anew.
+    next use connects anew. Where the server only gives a statement up it is a StatementAbortedError, which is one too.
     """
 
     def __init__(
@@ -148,7 +150,9 @@ class Database:
             self.close()  # it has become a replica in a failover, and this connection would lead to it for ever
             raise DatabaseUnavailableError(type(error).__name__) from error
         except (psycopg.OperationalError, psycopg.InterfaceError, SecretUnavailableError) as error:
-            raise DatabaseUnavailableError(type(error).__name__) from error
+            state = getattr(error, "sqlstate", None)
+            kind = StatementAbortedError if state and not state.startswith(_AWAY) else DatabaseUnavailableError
+            raise kind(type(error).__name__) from error
 
     def _alive(self) -> Connection[Row]:
         connection = self._connection
