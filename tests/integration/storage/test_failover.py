@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -126,10 +126,28 @@ def test_a_server_that_hangs_at_the_commit_is_away_too(impatient: Database, data
             rename()
 
 
-def test_a_statement_that_takes_too_long_is_ended_by_the_server_and_the_connection_kept(impatient: Database) -> None:
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("SELECT pg_sleep(10)", "QueryCanceled"),
+        ("DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END $$", "DiskFull"),
+    ],
+)
+def test_a_server_that_gives_a_statement_up_is_there_and_the_connection_kept(
+    impatient: Database, database_url: str, use: str, fault: LiteralString, cause: str
+) -> None:
+    merchant = store_merchant(database_url)
     process = process_of(impatient)
-    with pytest.raises(StatementAbortedError, match="QueryCanceled"), impatient.statement() as connection:
-        connection.execute("SELECT pg_sleep(10)")
+
+    def fail() -> None:
+        with USES[use](impatient, merchant) as connection:
+            connection.execute("SELECT 1")
+            connection.execute(fault)
+            connection.execute("SELECT length(%s)", ("x" * 5_000_000,)).fetchone()  # in a pipeline still on its way
+
+    with pytest.raises(StatementAbortedError, match=cause):
+        fail()
     assert process_of(impatient) == process
 
 

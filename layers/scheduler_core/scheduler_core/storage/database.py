@@ -14,9 +14,9 @@ from uuid import UUID
 import psycopg
 from psycopg import Connection, sql
 from psycopg.abc import PQGen
-from psycopg.pq import TransactionStatus
 from psycopg.types.string import TextBinaryLoader, TextLoader
 
+from scheduler_core.clock import monotonic
 from scheduler_core.domain.errors import DatabaseUnavailableError, SecretUnavailableError, StatementAbortedError
 from scheduler_core.settings import DatabaseSettings
 from scheduler_core.storage.login import Login
@@ -47,11 +47,14 @@ class BoundedConnection(Connection[Row]):
 
     def wait[T](self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """As psycopg's. Raises NoAnswerError, and the connection is closed: what is asked may still be done."""
+        if timeout is not None or self.patience_seconds is None:
+            return super().wait(gen, interval, timeout)
+        began = monotonic()
         try:
-            return super().wait(gen, interval, self.patience_seconds if timeout is None else timeout)
+            return super().wait(gen, interval, self.patience_seconds)
         except psycopg.OperationalError as error:
-            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
-                raise
+            if error.sqlstate is not None or monotonic() - began < self.patience_seconds:
+                raise  # that was an answer, or the connection is gone
             self.pgconn.finish()
             raise NoAnswerError(f"no answer in {self.patience_seconds} s") from error
 
