@@ -4,25 +4,23 @@ Everything here is a hint (I2) and may vanish at any moment (I1). All keys share
 cluster keeps a shard on one node; the `3` after it is the version of the layout. Needs Redis 6.2 or Valkey 7.2.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from scheduler_core.domain.errors import QueueUnavailableError, SecretUnavailableError
 from scheduler_core.domain.ids import from_milliseconds, milliseconds
 from scheduler_core.domain.jobs import Hint, HintGroup, MerchantLimits, Place
 from scheduler_core.domain.scaling import LINGER, TICK
 from scheduler_core.kept_secrets import Secret, secret_of
 from scheduler_core.queueing.announcement import PRIORITY_STEP, Announcement, announcement, announcement_of_groups
-from scheduler_core.queueing.inability import inability
-from scheduler_core.queueing.redis_py import NoBackoff, Pipeline, PubSub, Retry, Script, redis
+from scheduler_core.queueing.redis_connection import RedisConnection
+from scheduler_core.queueing.redis_py import Pipeline, redis
 from scheduler_core.settings import QueueSettings
 
 BASE_KEY = "{ts:0}:3"
@@ -118,13 +116,6 @@ class Arrival(StrEnum):
     """Redis is away and could not be asked; PostgreSQL has something that is due."""
 
 
-class _Listening(NamedTuple):
-    """A subscription, and the client whose connections end with it."""
-
-    ears: PubSub
-    client: redis.Redis
-
-
 class _Source(StrEnum):
     """Where hints come from, as announce.lua names it."""
 
@@ -134,19 +125,14 @@ class _Source(StrEnum):
     BESIDE = "beside"
 
 
-class ReadySet:
+class ReadySet(RedisConnection):
     """All raise QueueUnavailableError when Redis does not answer in time."""
 
     def __init__(self, url: Secret, *, timeout_seconds: float, most: int, base_key: str = BASE_KEY) -> None:
-        """`url` is a secret because of its password: read at first use, and again when Redis has refused it."""
-        self._url = url
-        self._timeout_seconds = timeout_seconds
+        """`url` as of `RedisConnection`; `most`: the room."""
+        super().__init__(url, timeout_seconds=timeout_seconds, scripts=_sources, wakes_on=f"{base_key}:wake")
         self._most = most
         self._base = base_key
-        self._made: redis.Redis | None = None
-        self._made_with = ""
-        self._listening: _Listening | None = None
-        self._scripts: dict[str, Script] = {}
 
     @classmethod
     def connect(cls, settings: QueueSettings) -> "ReadySet":
@@ -215,6 +201,10 @@ class ReadySet:
     def fill_beside(self, now: datetime, groups: Sequence[HintGroup]) -> Filled:
         """As `fill`, for what is no backlog: it may take the room that is left, and is not bundled."""
         return self._add(announcement_of_groups(now, groups), _Source.BESIDE)
+
+    def _run(self, name: str, args: list[Any]) -> Any:
+        client = self._redis  # makes the scripts too
+        return self._scripts[name](keys=[self._base], args=args, client=client)
 
     def _add(self, prepared: Announcement, source: "_Source", *, first: "_Source | None" = None) -> Filled:
         """`first`: where the first page comes from, if not from `source` as well."""
@@ -541,101 +531,6 @@ class ReadySet:
                 return None
         return str(answer.get("maxmemory-policy")) if answer else None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connections back; a later use makes new ones."""
-        if self._listening is not None:
-            self._listening.ears.close()
-            self._listening = None
-        if self._made is not None:
-            self._made.close()
-            self._made = None
-
-    @property
-    def _redis(self) -> redis.Redis:
-        """A client that gives up quickly: whoever waits for Redis has something better to do."""
-        client = self._made
-        if client is None:
-            self._made_with = self._url.value()
-            try:
-                client = redis.Redis.from_url(
-                    self._made_with,
-                    socket_connect_timeout=self._timeout_seconds,
-                    socket_timeout=self._timeout_seconds + 1.0,
-                    # Once more where a connection was lost. Who did not answer in time would not do so the next time.
-                    retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),
-                    protocol=2,  # with this and without its name a client says nothing before its first command
-                    driver_info=None,
-                    single_connection_client=True,  # to take one from a pool and look at it costs as much as a command
-                )
-            except ValueError:  # a secret that is none: it may be mended while we run
-                raise redis.AuthenticationError("the secret is no Redis URL") from None
-            self._scripts = {name: client.register_script(_script(name)) for name in _SCRIPTS}
-            self._made = client
-        return client
-
-    def _run(self, name: str, args: list[Any]) -> Any:
-        client = self._redis  # makes the scripts too
-        return self._scripts[name](keys=[self._base], args=args, client=client)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except redis.AuthenticationError as error:
-            self._renew()
-            raise QueueUnavailableError("Redis refused the password") from error
-        except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
-            raise QueueUnavailableError(type(error).__name__) from error
-        except SecretUnavailableError as error:
-            raise QueueUnavailableError(str(error)) from error
-        except redis.ResponseError as error:
-            if (unable := inability(error)) is None:
-                raise
-            self._let_go()
-            raise QueueUnavailableError(unable) from error
-
-    def _let_go(self) -> None:
-        """Connect anew at the next use: after a failover that may lead to another server.
-
-        Another thread may be listening, or in the middle of a command: what it uses is closed when it lets go of it.
-        """
-        self._listening = self._made = None
-
-    @contextmanager
-    def _heard(self) -> Iterator[PubSub]:
-        """The subscription to wakes, made at first use."""
-        with self._translated():
-            try:
-                listening = self._listening
-                if listening is None:
-                    client = self._redis
-                    ears = PubSub(client.connection_pool, ignore_subscribe_messages=True)
-                    ears.subscribe(f"{self._base}:wake")
-                    self._listening = listening = _Listening(ears, client)
-                yield listening.ears
-            except (redis.ConnectionError, redis.TimeoutError):
-                self._listening = None
-                raise
-
-    def _renew(self) -> None:
-        """Make a new client at the next use if there is a newer secret. This call is lost: Redis is a cache."""
-        with suppress(SecretUnavailableError):
-            if self._url.after_refusal(self._made_with) is not None:
-                self._let_go()
-
-    @contextmanager
-    def _pipeline(self, *, transaction: bool = False) -> Iterator[Pipeline]:
-        """Commands that are sent together at the end of the block."""
-        with self._translated(), self._redis.pipeline(transaction=transaction) as pipe:
-            yield pipe
-            pipe.execute()
-
 
 def _place(value: bytes | None) -> Place | None:
     if value is None:
@@ -644,7 +539,11 @@ def _place(value: bytes | None) -> Place | None:
     return Place(datetime.fromisoformat(moment), UUID(hex=job_hex))
 
 
-def _script(name: str) -> str:
+def _sources() -> Mapping[str, str]:
+    return {name: _source(name) for name in _SCRIPTS}
+
+
+def _source(name: str) -> str:
     folder = files(__package__).joinpath("lua")
     parts = [folder.joinpath(f"{each}.lua").read_text(encoding="utf-8") for each in (*_SCRIPTS[name], name)]
     values = f"{PRIORITY_STEP}, {round(PRESENCE_SECONDS * 1_000)}, {ROOM_SHARE}"
