@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ def facts() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "memory": f"{_memory_bytes() / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, {_distribution()}",
-        "Python": platform.python_version(),
+        "Python": f"{platform.python_version()}, {_optimisation()}",
     }
 
 
@@ -45,6 +46,11 @@ def _cpu_model() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _optimisation() -> str:
+    asked_for = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return f"built {'with' if asked_for else 'without'} profile-guided optimisation"
 
 
 def _memory_bytes() -> int:
