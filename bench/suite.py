@@ -67,7 +67,8 @@ class Step:
 
     @property
     def title(self) -> str:
-        many = f", {self.executors} executors" if self.executors > 1 else ""
+        beside = "beside " if self.contender.startswith("limit") else ""
+        many = f", {beside}{self.executors} executors" if self.executors > 1 else ""
         return f"{self.workload} {self.round}: {self.contender}{many}"
 
 
@@ -146,8 +147,8 @@ class Suite:
         self, workload: str, jobs: int, work_of: Callable[[Contender], Callable[[int, int], Mapping[str, float]]]
     ) -> Iterator[Step]:
         for round_ in self._rounds:
-            yield from self._limits(workload, round_, jobs)
             for executors in self._scope.executors:
+                yield from self._limits(workload, round_, jobs, executors)  # right before ours, for speed drifts
                 for who in self._in(round_):
                     count = who.jobs_for(workload, jobs)
                     yield Step(
@@ -208,9 +209,11 @@ class Suite:
     def _idle(self) -> Iterator[Step]:
         yield _step("idle", self._ours.name, 1, 0, lambda: idle.measure(self._site, self._scope.idle_seconds))
 
-    def _limits(self, workload: str, round_: int, jobs: int) -> Iterator[Step]:
+    def _limits(self, workload: str, round_: int, jobs: int, executors: int = 1) -> Iterator[Step]:
+        """The limits that so many executors are compared with."""
         for name in yardsticks.OF_WORKLOAD[workload]:
-            yield _step(workload, f"limit: {name}", round_, jobs, partial(yardsticks.measure, self._site, name, jobs))
+            run = partial(yardsticks.measure, self._site, name, jobs)
+            yield _step(workload, f"limit: {name}", round_, jobs, run, executors)
 
     @property
     def _rounds(self) -> range:
@@ -229,8 +232,15 @@ def runs_once(peer: str) -> bool:
     return Manifest.of(peer).about_per_second["drain"] < _SLOW_PER_SECOND
 
 
-def _step(workload: str, contender: str, round_: int, jobs: int, run: Callable[[], Mapping[str, float]]) -> Step:
-    return Step(workload=workload, contender=contender, round=round_, executors=1, jobs=jobs, run=run)
+def _step(
+    workload: str,
+    contender: str,
+    round_: int,
+    jobs: int,
+    run: Callable[[], Mapping[str, float]],
+    executors: int = 1,
+) -> Step:
+    return Step(workload=workload, contender=contender, round=round_, executors=executors, jobs=jobs, run=run)
 
 
 def new_results(site: Site, command: str, began_at: str) -> Results:

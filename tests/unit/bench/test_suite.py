@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -75,9 +76,12 @@ def test_a_slow_peer_runs_once() -> None:
     assert rounds == {"ours": [1, 2, 3] * 2, "celery": [1] * 2, "pgqueuer": [1, 2, 3] * 2}
 
 
-def test_limits_are_measured_in_every_round_of_their_workload() -> None:
-    steps = list(a_suite(Scope(workloads=("deliver",), rounds=3, executors=(1, 2))).steps())
-    assert [s.round for s in steps if s.contender == "limit: recorded_posts"] == [1, 2, 3]
+def test_limits_are_measured_in_every_round_right_before_ours() -> None:
+    steps = list(a_suite(Scope(workloads=("deliver",), rounds=3, executors=(1, 2)), _Contender("arq")).steps())
+    limits = [(s.round, s.executors) for s in steps if s.contender == "limit: claimed_posts"]
+    assert limits == [(round_, executors) for round_ in (1, 2, 3) for executors in (1, 2)]
+    following = [after for before, after in pairwise(steps) if before.contender == "limit: claimed_posts"]
+    assert [(s.contender, s.round, s.executors) for s in following] == [("ours", *each) for each in limits]
 
 
 def test_a_peers_fast_pace_is_measured_once_ours_in_every_round() -> None:
