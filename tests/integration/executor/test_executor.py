@@ -613,6 +613,23 @@ def test_i1_what_was_not_announced_while_redis_was_away_is_delivered_at_once_on_
     assert not scene.queue.pop(utc_now(), executor="one", token="t", most=1).must_rebuild
 
 
+def test_i1_what_is_popped_is_delivered_though_redis_goes_away_before_it_is_claimed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise QueueUnavailableError("away")
+
+    scene.jobs()
+    scene.invoke()  # its merchant is known
+    [job] = scene.jobs()
+    one_job_each(scene, 1, due=utc_now())  # of somebody who is not, and Redis is told of him before the claim
+    for name in ("set_terms", "distrust"):
+        monkeypatch.setattr(ReadySet, name, away)
+    scene.invoke(seconds=4)
+    _, request = scene.receiver.deliveries()
+    assert request.webhook_id == str(job)
+
+
 def test_i1_nor_does_it_wait_where_others_leave_redis_alone_a_while_longer(scene: Scene) -> None:
     scene.queue.mark_filled(utc_now(), Progress())
     executor = scene.invoke_beside(reason="unannounced")
