@@ -457,6 +457,7 @@ def test_i2_a_claim_whose_answer_is_lost_is_asked_for_again(scene: Scene, monkey
 def test_a_batch_that_postgresql_gives_up_holds_nobody_else_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Someone keeps a row locked: its batch comes back when the statement's time is up, and the next is claimed."""
     monkeypatch.setenv("DATABASE_STATEMENT_TIMEOUT_SECONDS", "1")
+    monkeypatch.setenv("LEASE_SECONDS", "25")  # for so long it would be asked for again, were the server away
     handler._settings.cache_clear()
     [held] = scene.jobs(due=utc_now() - seconds(10))
     with psycopg.connect(scene.database_url) as someone:

@@ -53,7 +53,7 @@ class BoundedConnection(Connection[Row]):
         try:
             return super().wait(gen, interval, self.patience_seconds)
         except psycopg.OperationalError as error:
-            if error.sqlstate is not None or monotonic() - began < self.patience_seconds:
+            if monotonic() - began < self.patience_seconds:
                 raise  # that was an answer, or the connection is gone
             self.pgconn.finish()
             raise NoAnswerError(f"no answer in {self.patience_seconds} s") from error
