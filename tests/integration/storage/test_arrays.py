@@ -60,7 +60,8 @@ def test_floats(connection: psycopg.Connection[Any], values: list[float | None])
 @given(values=st.lists(st.none() | MOMENTS, max_size=8))
 @RELAXED
 def test_moments(connection: psycopg.Connection[Any], values: list[datetime | None]) -> None:
-    assert read(connection, arrays.moments(values), "timestamptz") == values
+    for often in (False, True):
+        assert read(connection, arrays.moments(values, often=often), "timestamptz") == values
 
 
 @given(values=st.lists(st.none() | st.uuids(), max_size=8))

@@ -1,5 +1,7 @@
 """Signatures that the receivers' library accepts."""
 
+import hmac
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -73,3 +75,8 @@ def test_secrets_differ_between_merchants_versions_and_installations() -> None:
 
 def test_a_secret_never_changes_or_receivers_would_stop_verifying() -> None:
     assert merchant_secret(KEY, MERCHANT, 1).hex() == "36cf6d5ae26168b6b74a83a5d79b680c7a9d9e322f97ba2bbd08bb6e8b813c26"
+
+
+@given(st.binary(max_size=200), st.binary(max_size=300))
+def test_a_signature_is_the_hmac_of_the_standard_library(secret: bytes, message: bytes) -> None:
+    assert Signer(secret).sign(message) == b"v1," + b64encode(hmac.digest(secret, message, "sha256"))

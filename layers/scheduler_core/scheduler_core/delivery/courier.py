@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import pycurl
 
@@ -199,10 +199,11 @@ class Courier:
     def _take(self, parcels: Sequence[Parcel]) -> None:
         now = self._clock()
         for parcel in parcels:
-            if parcel.job.due_at <= now:
+            due_at = parcel.job.due_at
+            if due_at <= now:
                 self._line_up(parcel)
             else:
-                heappush(self._held, (parcel.job.due_at, next(self._order), parcel))
+                heappush(self._held, (due_at, next(self._order), parcel))
 
     def _line_up(self, parcel: Parcel) -> None:
         self._ready.add(parcel.job.merchant_id.int, parcel, weight=parcel.weight)
@@ -263,18 +264,15 @@ class Courier:
 
     def _finish(self, curl: Any, code: int, message: str, now: datetime) -> None:
         line: Line = curl.line
-        job = cast("ClaimedJob", line.job)
+        job: Any = line.job  # there is one while libcurl has the line
         self._multi.remove_handle(curl)
         try:
             result = line.failed(code, message, now) if code else line.answered(now)
         except Exception as error:  # noqa: BLE001 - the transfer is over, so its job gets a result
             result = _stumbled(error, now, now)
-        self._put_by(line)
-        self._results.append((job, result))
-
-    def _put_by(self, line: Line) -> None:
         line.unload()
         self._idle.append(line)
+        self._results.append((job, result))
 
     def _hand_over(self) -> None:
         results, self._results = self._results, []
@@ -297,7 +295,8 @@ class Courier:
             if line.job is not None and unwanted(line.job):
                 dropped.append(line.job)
                 self._multi.remove_handle(line.curl)
-                self._put_by(line)
+                line.unload()
+                self._idle.append(line)
         for key, job in [*self._at_aws.items()]:
             if unwanted(job):
                 dropped.append(self._at_aws.pop(key))

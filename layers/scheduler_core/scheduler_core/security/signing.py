@@ -8,12 +8,15 @@ from base64 import b64encode
 from binascii import b2a_base64
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
 ROTATION_OVERLAP: Final = timedelta(hours=24)
 """How long after a rotation deliveries carry the previous secret's signature too."""
 _PURPOSE: Final = b"task-scheduler webhook secret"
+_BLOCK: Final = 64
+_PADS: Final = tuple(bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 
 def merchant_secret(installation_key: bytes, merchant_id: UUID, version: int) -> bytes:
@@ -37,18 +40,23 @@ def signing_secrets(
 
 
 class Signer:
-    """One secret, ready to sign: the HMAC has its key hashed in already and is copied for each message."""
+    """One secret, ready to sign: both hashes of an HMAC (RFC 2104) have the key in them already.
 
-    __slots__ = ("_keyed",)
+    They are copied for each message, which takes half as long as to copy an `hmac.HMAC`.
+    """
+
+    __slots__ = ("_inner", "_outer")
 
     def __init__(self, secret: bytes) -> None:
-        self._keyed = hmac.new(secret, digestmod="sha256")
+        key = secret if len(secret) <= _BLOCK else sha256(secret).digest()
+        self._inner, self._outer = (sha256(key.ljust(_BLOCK, b"\0").translate(pad)) for pad in _PADS)
 
     def sign(self, message: bytes) -> bytes:
         """`v1,<base64>` for `message`, the bytes `{id}.{timestamp}.{body}`."""
-        state = self._keyed.copy()
-        state.update(message)
-        return b"v1," + b2a_base64(state.digest(), newline=False)
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return b"v1," + b2a_base64(outer.digest(), newline=False)
 
 
 def signature_header(signers: Sequence[Signer], message: bytes) -> bytes:

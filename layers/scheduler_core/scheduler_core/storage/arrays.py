@@ -82,9 +82,10 @@ def floats(values: Sequence[float | None]) -> Array:
     return _column("float8", values, lambda value: _FLOAT(8, value), often=True)
 
 
-def moments(values: Sequence[datetime | None]) -> Array:
-    """Times or null. One and the same time for many in a row is written out once."""
-    return _column("timestamptz", values, _moment)
+def moments(values: Sequence[datetime | None], *, often: bool = False) -> Array:
+    """Times or null. One and the same time for many in a row is written out once, with `often` also where others lie
+    between."""
+    return _column("timestamptz", values, _moment, often=often)
 
 
 def texts(values: Sequence[str | None]) -> Array:
