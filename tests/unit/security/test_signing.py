@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -78,5 +78,7 @@ def test_a_secret_never_changes_or_receivers_would_stop_verifying() -> None:
 
 
 @given(st.binary(max_size=200), st.binary(max_size=300))
+@example(b"k" * 64, b"as long as a block")
+@example(b"k" * 65, b"longer than a block")
 def test_a_signature_is_the_hmac_of_the_standard_library(secret: bytes, message: bytes) -> None:
     assert Signer(secret).sign(message) == b"v1," + b64encode(hmac.digest(secret, message, "sha256"))
