@@ -75,6 +75,18 @@ def _fetch(folder: Path) -> None:
         raise ServerError("nginx is needed as the receiver, and apt-get cannot fetch it: install it") from error
 
 
+def start(folder: Path, config: str, port: int) -> subprocess.Popen[bytes]:
+    """An nginx in `folder`, once it accepts connections at `port`. Raises ServerError with what it said instead."""
+    file, errors = folder / "nginx.conf", folder / "nginx.error.log"
+    file.write_text(config, encoding="utf-8")
+    process = processes.start([find_nginx(), "-e", errors, "-c", file, "-p", folder], log=folder / "nginx.out")
+    if not processes.wait_until(lambda: process.poll() is not None or processes.answers(port), _READY_SECONDS):
+        process.kill()
+    if process.poll() is not None:
+        raise ServerError(f"nginx does not start:\n{processes.tail(errors)}")
+    return process
+
+
 class Nginx:
     """A context manager: an nginx with its log in `folder`. It answers 200, at `busy_url` 503."""
 
@@ -87,19 +99,9 @@ class Nginx:
         self.url = self.busy_url = ""
 
     def __enter__(self) -> Self:
-        program = find_nginx()
         self._folder.mkdir(parents=True, exist_ok=True)
         port = processes.free_port()
-        config = self._folder / "nginx.conf"
-        config.write_text(_CONFIG.format(folder=self._folder, port=port), encoding="utf-8")
-        self._process = process = processes.start(
-            [program, "-e", self._folder / "nginx.error.log", "-c", config, "-p", self._folder],
-            log=self._folder / "nginx.out",
-        )
-        if not processes.wait_until(lambda: process.poll() is not None or processes.answers(port), _READY_SECONDS):
-            process.kill()
-        if process.poll() is not None:
-            raise ServerError(f"nginx does not start:\n{processes.tail(self._folder / 'nginx.error.log')}")
+        self._process = start(self._folder, _CONFIG.format(folder=self._folder, port=port), port)
         self.url, self.busy_url = (f"http://127.0.0.1:{port}/{path}" for path in ("hook", "busy"))
         return self
 

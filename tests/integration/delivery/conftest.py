@@ -1,6 +1,5 @@
 """A receiver whose every byte a test decides, and couriers that end with their test."""
 
-import ipaddress
 import json
 import os
 import socket
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -139,7 +138,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's own authority")])
     now = utc_now()
     names: list[x509.GeneralName] = [
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        x509.IPAddress(ip_address("127.0.0.1")),
         x509.DNSName("hook.example"),
     ]
     certificate = (

@@ -270,9 +270,12 @@ class Courier:
             result = line.failed(code, message, now) if code else line.answered(now)
         except Exception as error:  # noqa: BLE001 - the transfer is over, so its job gets a result
             result = _stumbled(error, now, now)
+        self._put_by(line)
+        self._results.append((job, result))
+
+    def _put_by(self, line: Line) -> None:
         line.unload()
         self._idle.append(line)
-        self._results.append((job, result))
 
     def _hand_over(self) -> None:
         results, self._results = self._results, []
@@ -295,8 +298,7 @@ class Courier:
             if line.job is not None and unwanted(line.job):
                 dropped.append(line.job)
                 self._multi.remove_handle(line.curl)
-                line.unload()
-                self._idle.append(line)
+                self._put_by(line)
         for key, job in [*self._at_aws.items()]:
             if unwanted(job):
                 dropped.append(self._at_aws.pop(key))

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from scheduler_core.delivery.parcels import Signer
 from scheduler_core.domain.hosts import Origin
+from scheduler_core.domain.ids import text_of_hex
 from scheduler_core.domain.jobs import ClaimedJob
 from scheduler_core.domain.targets import AwsTarget, HttpTarget, parse_target
 
@@ -61,9 +62,9 @@ def letterhead(target: str) -> Letterhead | AwsTarget:
 
 def write(job: ClaimedJob, head: Letterhead, signers: Sequence[Signer], timestamp: int) -> Letter:
     """The request of `job`'s attempt, signed at `timestamp` (Unix seconds)."""
-    number, attempt, payload = job.id.int, job.attempt, job.payload
-    digits = b"%032x" % number
-    name = b"%b-%b-%b-%b-%b" % (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+    attempt, payload = job.attempt, job.payload
+    digits = job.id.hex
+    name = text_of_hex(digits).encode()
     if payload is None:
         body, theirs, shape = b"", head.without_payload, head.shape_without_payload
     else:
@@ -74,8 +75,8 @@ def write(job: ClaimedJob, head: Letterhead, signers: Sequence[Signer], timestam
         signed = b"%b.%b.%b" % (name, moment, b"" if shape is Shape.HEAD else body)
         ours += b"\r\nwebhook-signature: " + b" ".join([signer.sign(signed) for signer in signers])
     if not head.traced:
-        span = (number & _LOW_64) ^ attempt  # never zero: the top bit of a UUID's lower half is set
-        ours += b"\r\ntraceparent: 00-%b-%016x-01" % (digits, span)
+        span = (job.id.int & _LOW_64) ^ attempt  # never zero: the top bit of a UUID's lower half is set
+        ours += b"\r\ntraceparent: 00-%b-%016x-01" % (digits.encode(), span)
     return Letter(shape, [*theirs, ours], body)
 
 

@@ -6,7 +6,6 @@ A merchant's secret is derived from the installation's key, so none is stored an
 import hmac
 from base64 import b64encode
 from binascii import b2a_base64
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -57,10 +56,3 @@ class Signer:
         inner.update(message)
         outer.update(inner.digest())
         return b"v1," + b2a_base64(outer.digest(), newline=False)
-
-
-def signature_header(signers: Sequence[Signer], message: bytes) -> bytes:
-    """The value of `webhook-signature`: one signature per signer, space separated."""
-    if len(signers) == 1:
-        return signers[0].sign(message)
-    return b" ".join(signer.sign(message) for signer in signers)
