@@ -2,16 +2,23 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from time import sleep
 from typing import Any
 
 from populator.settings import PopulatorSettings
+from scheduler_core.clock import monotonic
 from scheduler_core.domain.errors import QueueUnavailableError
 from scheduler_core.domain.scaling import executors_to_invoke
 from scheduler_core.invocation.lambda_invoker import InvocationError
 from scheduler_core.observability.log import logger
 from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.services.announcing import Invoker
-from scheduler_core.services.refilling import Refiller
+from scheduler_core.services.refilling import DUTY_SECONDS, Refill, Refiller
+
+OTHERS_FILL_SECONDS = 2 * DUTY_SECONDS
+"""How long others who fill the set are waited for: one that was killed is on duty no longer after half of that."""
+LOOK_SECONDS = 0.02
+"""How often it is looked whether they are ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +52,7 @@ class Populator:
         """
         early = _Early(self)
         try:
-            refill = self._refiller.from_the_start(now, early)
+            refill = self._fill(now, early)
             depth = self._queue.depth(now)
         except QueueUnavailableError as error:
             logger.warning("the ready queue is away; nothing populated", extra={"cause": str(error)})
@@ -61,6 +68,13 @@ class Populator:
             executors_awake=max(0, depth.executors - early.invoked),
             executors_invoked=early.invoked + invoked,
         )
+
+    def _fill(self, now: datetime, early: "_Early") -> Refill:
+        """From the start, which heals whatever was lost: others only go on from where the set ends."""
+        waits_until = monotonic() + OTHERS_FILL_SECONDS
+        while (refill := self._refiller.from_the_start(now, early)).busy and monotonic() < waits_until:
+            sleep(LOOK_SECONDS)
+        return refill
 
     def wanted(self, due: int, awake: int, *, least: int) -> int:
         """How many more executors so much that is due needs besides those awake; with them at least `least`."""

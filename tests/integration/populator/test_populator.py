@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from populator import handler
+from populator import handler, populator
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.jobs import DuePage
 from scheduler_core.invocation.lambda_invoker import LambdaInvoker
@@ -97,6 +97,23 @@ def test_an_executor_that_is_refused_is_asked_for_once_while_the_set_is_filled(
     monkeypatch.setattr(LambdaInvoker, "invoke_async", refused)
     assert tick()["executors_invoked"] == 0
     assert asked == 2  # early, and at the end of the tick
+
+
+def test_a_tick_waits_for_whoever_fills_the_set_and_then_fills_it(database_url: str, redis_url: str) -> None:
+    """It heals whatever was lost, and what others do with the set does not."""
+    store_jobs(database_url, store_merchant(database_url), 3, next_run_at=utc_now() + seconds(30))
+    with ReadySet.connect(QueueSettings(redis_url=redis_url)) as queue:
+        assert queue.take_duty("refill", "who was killed", seconds=1)
+    report = tick()
+    assert (report["announced"], report["complete"]) == (3, True)
+
+
+def test_a_tick_that_cannot_fill_the_set_says_so(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(populator, "OTHERS_FILL_SECONDS", 0.2)
+    with ReadySet.connect(QueueSettings(redis_url=redis_url)) as queue:
+        assert queue.take_duty("refill", "who takes long", seconds=30)
+    report = tick()
+    assert (report["announced"], report["complete"]) == (0, False)
 
 
 def test_an_idle_tick_asks_for_nobody(lambda_api: Receiver) -> None:

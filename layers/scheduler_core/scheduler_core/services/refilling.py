@@ -87,7 +87,7 @@ class Refiller:
     def _on_duty(self, copy: Callable[[], Refill]) -> Refill:
         losses = self._queue.begin_filling(self._holder, seconds=DUTY_SECONDS)
         if losses is None:
-            return Refill(busy=True)
+            return Refill(complete=False, busy=True)
         self._kept_at, refill, kept = monotonic(), None, False
         try:
             refill = copy()
