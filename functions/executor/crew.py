@@ -144,7 +144,8 @@ class Crew:
 
     def hand_over(self) -> None:
         """Ask for a successor."""
+        reason = "unannounced" if self.executor.distrusts else "announced"
         try:
-            self._invoker.invoke_async(self._settings.executor_function, {"reason": "announced"})
+            self._invoker.invoke_async(self._settings.executor_function, {"reason": reason})
         except InvocationError as error:
             logger.warning("no successor could be invoked; the next tick brings one", extra={"cause": str(error)})

@@ -143,6 +143,11 @@ class Executor:
         self._queue_outage = Outage("the ready queue", "waiting for it")
         self._database_outage = Outage("the database", "waiting for it")
 
+    @property
+    def distrusts(self) -> bool:
+        """Whether the ready set may not have heard of some jobs, and has not been told so."""
+        return self._distrusts
+
     def run(
         self,
         must_stop: Callable[[], bool],
@@ -162,7 +167,7 @@ class Executor:
         )  # with nothing at hand at the start there is nothing to stay for
         while True:
             if must_stop():
-                report.reason, report.more = "time", self._sees_more
+                report.reason, report.more = "time", self._sees_more or self._distrusts
                 self._step_down()
                 return
             try:
@@ -198,8 +203,10 @@ class Executor:
                 self._roster.ended(spent)
                 self._queue.announce(now, [Hint(job.merchant_id, job.id, now, job.priority) for job in running])
         except DatabaseUnavailableError as error:
+            self._distrusts = True  # they were, if only the answer was lost
             logger.warning("jobs could not be given back; their leases will run out", extra={"cause": str(error)})
         except QueueUnavailableError as error:
+            self._distrusts = True
             logger.warning("jobs given back wait for the next filling", extra={"cause": str(error)})
 
     def finish(self) -> None:

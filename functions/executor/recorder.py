@@ -150,7 +150,8 @@ class Recorder:
                     written = claims.record(connection, records, now=now, executor_id=self._executor_id, leases=last)
                 self._outage.is_over()
                 if unheard and len(written) < len(others):
-                    self._own_up()
+                    # Some may have been written by a statement whose answer was lost, and go on unannounced.
+                    self._announcer.own_up()
                 fences = {(each.job_id, each.attempt) for each in written}
                 return [each for each in moving if (each.job.id, each.job.attempt) in fences]
             except DatabaseUnavailableError as error:
@@ -161,13 +162,6 @@ class Recorder:
                     return None
                 self._outage.goes_on(error, count=count)
                 threading.Event().wait(RETRY_SECONDS)
-
-    def _own_up(self) -> None:
-        """They may have been written by a statement whose answer was lost, and nobody has announced when they go on."""
-        try:
-            self._queue.mark_incomplete()
-        except QueueUnavailableError as error:
-            logger.warning("jobs that go on wait for the next filling", extra={"cause": str(error)})
 
     def _decided(self, now: datetime, connection: Connection[Any], others: Sequence[Delivery]) -> list[_Moved]:
         """What becomes of `others`; those that are another's by now are left out."""

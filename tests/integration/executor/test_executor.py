@@ -43,6 +43,7 @@ from tests.builders import (
 )
 from tests.conftest import BreakablePostgres
 from tests.integration.executor.conftest import Scene
+from tests.receivers import Received, Receiver
 
 
 def outcomes(scene: Scene, job_id: UUID) -> list[str]:
@@ -473,9 +474,29 @@ def test_a_batch_that_postgresql_gives_up_holds_nobody_else_up(scene: Scene, mon
 def test_i4_a_retry_is_announced_though_the_answer_is_lost_to_the_statement_that_wrote_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before this it waited for the next tick, however soon it was due."""
+    """It does not wait for the next tick."""
     monkeypatch.setattr(claims, "record", failing(1, claims.record))
     [job] = scene.jobs("/fail-first/1", initial=0.1)
+    scene.invoke(seconds=15)
+    assert outcomes(scene, job) == ["retried", "completed"]
+
+
+def test_i4_nor_does_it_wait_where_its_executor_is_about_to_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as awake no longer when the delivery ends, so it brings a successor."""
+    monkeypatch.setattr(handler, "LAST_SECONDS", 1.0)
+    monkeypatch.setattr(claims, "record", failing(1, claims.record))
+    answer = Receiver.answer
+
+    def slowly(receiver: Receiver, request: Received) -> tuple[int, dict[str, str]]:
+        if "webhook-id" in request.headers:
+            time.sleep(3)
+        return answer(receiver, request)
+
+    monkeypatch.setattr(Receiver, "answer", slowly)
+    [job] = scene.jobs("/fail-first/1", initial=0.1)
+    assert scene.invoke(seconds=5)["more"] is False
+    assert outcomes(scene, job) == ["retried"]
+    assert scene.receiver.invoked().count("executor") == 1
     scene.invoke(seconds=15)
     assert outcomes(scene, job) == ["retried", "completed"]
 
@@ -674,6 +695,20 @@ def test_jobs_given_back_are_in_the_ready_set_for_the_successor(scene: Scene) ->
     assert scene.invoke(seconds=7)["released"] == 1
     [(_, hinted)] = scene.queue.pop(utc_now(), executor="next", token="t", most=5).hints
     assert hinted == job.hex
+
+
+def test_i1_jobs_given_back_while_redis_was_away_are_found_by_the_successor(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.queue.mark_filled(utc_now(), Progress())
+    [job] = scene.jobs("/slow/20")
+    away_once(monkeypatch, "announce")
+    assert scene.invoke(seconds=7)["released"] == 1
+    [asked] = [each for each in scene.receiver.received if "/executor/" in each.path]
+    assert asked.json() == {"reason": "unannounced"}
+    monkeypatch.setattr(Receiver, "answer", lambda *_: (200, {}))
+    scene.invoke(reason="unannounced", seconds=15)
+    assert outcomes(scene, job) == ["lost", "completed"]
 
 
 def test_a_backlog_that_is_left_when_time_is_up_goes_to_a_successor(scene: Scene) -> None:

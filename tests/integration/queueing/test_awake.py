@@ -146,6 +146,16 @@ def test_the_last_one_stays_for_what_is_due_before_the_next_tick(queue: ReadySet
     assert leave(queue) is False
 
 
+def test_the_last_one_stays_while_something_may_be_missing_in_the_set(queue: ReadySet) -> None:
+    """It was said after its last pop, which found the set whole."""
+    arrive(queue, ticked=True)
+    queue.pop(NOW, executor="one", token="t", most=1)
+    queue.mark_incomplete()
+    assert leave(queue) is False
+    queue.mark_filled(NOW, Progress())
+    assert leave(queue) is True
+
+
 def test_late_in_a_ticks_minute_the_next_tick_is_relied_on(queue: ReadySet, merchant: UUID) -> None:
     arrive(queue, ticked=True)
     assert announce(queue, merchant, at=50, due=75) is False

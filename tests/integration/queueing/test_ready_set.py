@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -881,15 +882,22 @@ def test_while_a_set_is_distrusted_somebody_stays_awake_and_whoever_comes_is_nee
     assert arrive(queue) is Arrival.NEEDED
     assert not queue.leave(NOW, executor="one", jobs_per_executor=1)
     pop(queue, at=2)
+    assert not queue.leave(NOW + seconds(2), executor="one", jobs_per_executor=1)
+    queue.mark_filled(NOW, Progress())
     assert queue.leave(NOW + seconds(2), executor="one", jobs_per_executor=1)
 
 
-def test_a_sleeper_is_woken_when_the_set_is_distrusted(queue: ReadySet, redis_url: str) -> None:
+@pytest.mark.parametrize(
+    "say", [ReadySet.mark_incomplete, partial(ReadySet.distrust, now=NOW, seconds=2)], ids=["incomplete", "distrusted"]
+)
+def test_a_sleeper_is_woken_when_something_may_be_missing_in_the_set(
+    queue: ReadySet, redis_url: str, say: Callable[[ReadySet], None]
+) -> None:
     until_listening(redis_url, 0)
     queue.sleep(0)
     until_listening(redis_url, 1)
     with ReadySet.connect(QueueSettings(redis_url=redis_url)) as other:
-        other.distrust(NOW, seconds=2)
+        say(other)
     began = monotonic()
     queue.sleep(1)
     assert monotonic() - began < 0.5

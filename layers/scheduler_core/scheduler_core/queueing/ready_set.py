@@ -338,7 +338,8 @@ class ReadySet(RedisConnection):
     def leave(self, now: datetime, *, executor: str, jobs_per_executor: int) -> bool:
         """Whether `executor`, which holds nothing, may end; if so it no longer counts as awake.
 
-        It may when nothing falls due before the next tick, or when those who stay are enough for what is due.
+        It may when the set is whole and nothing falls due before the next tick, or when those who stay are enough for
+        what is due.
         """
         args: list[str | float] = [milliseconds(now), _LINGER_MS, executor, jobs_per_executor]
         with self._translated():
@@ -416,20 +417,23 @@ class ReadySet(RedisConnection):
                     )
 
     def mark_incomplete(self) -> None:
-        """A hint was lost: whoever comes next fills the set from PostgreSQL, and who is at it does so once more."""
+        """A hint was lost: whoever comes next fills the set from PostgreSQL, and who is at it does so once more.
+
+        Wakes sleepers.
+        """
         with self._pipeline(transaction=True) as pipe:
             self._lose(pipe)
 
     def distrust(self, now: datetime, *, seconds: float) -> None:
-        """As `mark_incomplete`, and once more after `seconds`: until then others may lose hints. Wakes sleepers."""
+        """As `mark_incomplete`, and once more after `seconds`: until then others may lose hints."""
         with self._pipeline(transaction=True) as pipe:
             self._lose(pipe)
             pipe.set(f"{self._base}:doubt", milliseconds(now) + round(seconds * 1_000), ex=DOUBT_KEPT_SECONDS)
-            pipe.publish(f"{self._base}:wake", "doubt")
 
     def _lose(self, pipe: Pipeline) -> None:
         pipe.delete(f"{self._base}:epoch")
         pipe.incr(f"{self._base}:losses")
+        pipe.publish(f"{self._base}:wake", "lost")
 
     def is_whole(self) -> bool:
         """Whether it was filled from the start, and nothing was lost since."""

@@ -84,6 +84,12 @@ class Announcer:
         except QueueUnavailableError as error:
             logger.warning("a cancellation waits for the next heartbeat", extra={"cause": str(error)})
 
+    def own_up(self) -> None:
+        """There may be jobs that nobody has announced, and it is not known which: have the set filled anew."""
+        self._kept_quiet = True
+        self._own_up()
+        self.wake_executor("unannounced" if self._kept_quiet else "announced")
+
     def wake_executor(self, reason: str = "announced") -> None:
         """Invoke one executor; `unannounced`: for what is in PostgreSQL only."""
         try:

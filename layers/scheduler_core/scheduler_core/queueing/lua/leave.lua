@@ -1,6 +1,6 @@
 -- An executor that holds nothing asks whether it may go. In one step with the answer it is no longer counted as awake,
 -- so that no hint is added in between without somebody being woken for it. The last one stays while something falls due
--- before the next tick; the others go as soon as those who stay are enough.
+-- before the next tick, or something may be missing in the set; the others go as soon as those who stay are enough.
 -- ARGV: now_ms, linger_ms, executor, due jobs for each executor
 -- Answers: 1 if it has left, 0 if it is to stay
 local now = tonumber(ARGV[1])
@@ -12,7 +12,7 @@ if others > 0 then
 else
   local head = next_due()
   if ready > 0 or redis.call('EXISTS', POPPED_UNTIL, DOUBT) > 0
-     or (head and head <= guarded_until(now, tonumber(ARGV[2]))) then
+     or redis.call('EXISTS', EPOCH) == 0 or (head and head <= guarded_until(now, tonumber(ARGV[2]))) then
     return 0
   end
 end
