@@ -1,6 +1,6 @@
 """Puts an executor's parts together for one invocation, and takes them apart again."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -9,10 +9,10 @@ from uuid import UUID
 from executor.executor import Executor, RefillMarks
 from executor.heartbeat import Heartbeat
 from executor.journal import Journal
-from executor.merchant_book import Entry, MerchantBook
+from executor.kept import Kept
+from executor.merchant_book import MerchantBook
 from executor.recorder import Recorder
 from executor.roster import Roster
-from executor.settings import ExecutorSettings
 from scheduler_core.delivery.courier import Courier
 from scheduler_core.domain.jobs import AttemptRecord, RunningJob
 from scheduler_core.invocation.lambda_invoker import InvocationError, LambdaInvoker
@@ -21,12 +21,13 @@ from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.security.installation_key import installation_key
 from scheduler_core.services.announcing import Announcer
 from scheduler_core.services.refilling import Refiller
-from scheduler_core.storage.database import Database, Role
 
 ABORT_SECONDS = 1.0
 RECORD_SECONDS = 3.0
 UNRECORDED_BATCHES = 4
 """How many batches may wait to be recorded before no more is claimed."""
+_PARTS = ("main", "refiller", "recorder", "heartbeat")
+"""Those with a thread, and so a connection, of their own."""
 
 
 class Crew:
@@ -34,16 +35,17 @@ class Crew:
 
     def __init__(
         self,
-        settings: ExecutorSettings,
+        kept: Kept,
         queue: ReadySet,
-        known_merchants: MutableMapping[UUID, Entry],
         *,
         executor_id: UUID,
         clock: Callable[[], datetime],
         jitter: Callable[[], float],
     ) -> None:
+        settings = kept.settings
         lease = timedelta(seconds=settings.lease_seconds)
-        self._settings = settings
+        self._kept = kept
+        self._databases = {part: kept.database(part) for part in _PARTS}
         self._queue = queue
         self._invoker = LambdaInvoker(settings)
         self.roster = Roster(
@@ -51,9 +53,8 @@ class Crew:
             settings.executor_batch * UNRECORDED_BATCHES,
             ahead=settings.executor_batch,
         )
-        main_database = Database.connect(settings, Role.WORKER)
-        self._refill_database = Database.connect(settings, Role.WORKER)
-        book = MerchantBook(main_database, installation_key(settings), known_merchants)
+        main, refiller, recorder, heartbeat = (self._databases[part] for part in _PARTS)
+        book = MerchantBook(main, installation_key(settings), kept.merchants)
         announcer = Announcer(
             self._queue,
             LambdaInvoker(settings),
@@ -61,7 +62,7 @@ class Crew:
             horizon_seconds=settings.horizon_seconds,
         )
         self.recorder = Recorder(
-            Database.connect(settings, Role.WORKER),
+            recorder,
             self._queue,
             announcer,
             self.roster,
@@ -79,7 +80,7 @@ class Crew:
             clock=clock,
         )
         self._heartbeat = Heartbeat(
-            Database.connect(settings, Role.WORKER),
+            heartbeat,
             self._queue,
             self.roster,
             book,
@@ -91,10 +92,10 @@ class Crew:
             clock=clock,
         )
         self.executor = Executor(
-            main_database,
+            main,
             self._queue,
             Refiller(
-                self._refill_database,
+                refiller,
                 self._queue,
                 horizon=timedelta(seconds=settings.horizon_seconds),
                 room=settings.ready_set_max,
@@ -124,11 +125,15 @@ class Crew:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._heartbeat.close()
+        has_ended = {"heartbeat": self._heartbeat.close()}
         self.courier.close(0)
-        self.recorder.close(RECORD_SECONDS)
-        self.executor.finish()
-        self._refill_database.close()
+        has_ended["recorder"] = self.recorder.close(RECORD_SECONDS)
+        has_ended["main"], has_ended["refiller"] = True, self.executor.finish()
+        for part, database in self._databases.items():
+            if kind is None and has_ended[part]:
+                self._kept.give_back(part, database)
+            else:
+                database.close()
 
     def drain(self, may_wait: Callable[[], bool]) -> None:
         """Wait for what is being delivered, as long as `may_wait` allows."""
@@ -146,6 +151,6 @@ class Crew:
         """Ask for a successor."""
         reason = "unannounced" if self.executor.distrusts else "announced"
         try:
-            self._invoker.invoke_async(self._settings.executor_function, {"reason": reason})
+            self._invoker.invoke_async(self._kept.settings.executor_function, {"reason": reason})
         except InvocationError as error:
             logger.warning("no successor could be invoked; the next tick brings one", extra={"cause": str(error)})

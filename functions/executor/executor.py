@@ -209,8 +209,11 @@ class Executor:
             self._distrusts = True
             logger.warning("jobs given back wait for the next filling", extra={"cause": str(error)})
 
-    def finish(self) -> None:
-        """Say the last word to the ready set: this executor is gone, its batches are dealt with."""
+    def finish(self) -> bool:
+        """Say the last word to the ready set: this executor is gone, its batches are dealt with.
+
+        Answers whether nobody fills the set any more.
+        """
         self._step_down()
         if self._refilling is not None:
             self._refilling.join(REFILL_END_SECONDS)
@@ -218,7 +221,7 @@ class Executor:
         if spent:
             with suppress(DatabaseUnavailableError), self._database.statement() as connection:
                 claims.end_leases(connection, spent)
-        self._database.close()
+        return not self._is_refilling()
 
     def _step_down(self) -> None:
         """Count as awake no longer: whoever announces something now must wake another."""

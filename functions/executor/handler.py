@@ -5,14 +5,14 @@ import sys
 from datetime import datetime
 from functools import cache
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from executor.admission import admit
 from executor.crew import Crew
 from executor.executor import Report
-from executor.merchant_book import Entry
+from executor.kept import Kept
 from executor.settings import ExecutorSettings
 from executor.stopping import stop_request
 from scheduler_core.clock import utc_now
@@ -20,7 +20,7 @@ from scheduler_core.domain.jobs import AttemptRecord, RunningJob
 from scheduler_core.domain.outcomes import released
 from scheduler_core.garbage import collect_seldom
 from scheduler_core.observability.log import logger
-from scheduler_core.queueing.ready_set import Arrival, ReadySet
+from scheduler_core.queueing.ready_set import Arrival
 
 LAST_SECONDS = 5.0
 """What is kept of the invocation's time for writing down what came of it."""
@@ -30,23 +30,21 @@ LAST_SECONDS = 5.0
 sys.setswitchinterval(0.0005)
 collect_seldom()
 
-_known_merchants: dict[UUID, Entry] = {}
-"""What invocations in this process have looked up, which come one after the other; each entry is used for a minute."""
-
 _TURNED_AWAY = {Arrival.IDLE: "idle", Arrival.ENOUGH: "not needed"}
 
 
 @cache
-def _settings() -> ExecutorSettings:
-    return ExecutorSettings()
+def _kept() -> Kept:
+    return Kept(ExecutorSettings())
 
 
 @logger.inject_lambda_context
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers the invocation's report: `popped`, `claimed`, `released`, `reason`, `more`."""
-    settings, report, executor_id = _settings(), Report(), uuid4()
+    kept, report, executor_id = _kept(), Report(), uuid4()
+    settings = kept.settings
     reason = str(event.get("reason", "tick"))
-    with ReadySet.connect(settings) as queue:
+    with kept.queue() as queue:
         arrival = admit(settings, queue, executor=str(executor_id), reason=reason, now=utc_now())
         if arrival in _TURNED_AWAY:
             report.reason = _TURNED_AWAY[arrival]
@@ -55,9 +53,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         drain = min(settings.drain_seconds, remaining() / 2)
         with (
             stop_request(settings.stop_seconds) as stopped,
-            Crew(
-                settings, queue, _known_merchants, executor_id=executor_id, clock=utc_now, jitter=random.random
-            ) as crew,
+            Crew(kept, queue, executor_id=executor_id, clock=utc_now, jitter=random.random) as crew,
         ):
             crew.executor.run(
                 lambda: stopped.is_set() or remaining() < drain,

@@ -65,11 +65,12 @@ class Heartbeat:
         if not len(self._roster):
             self._nudged.set()
 
-    def close(self) -> None:
+    def close(self) -> bool:
+        """Answers whether the thread has ended."""
         self._ended = True
         self._nudged.set()
         self._thread.join(5.0)
-        self._database.close()
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         looked_at, next_beat = self._clock(), monotonic() + self._every

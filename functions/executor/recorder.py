@@ -41,7 +41,7 @@ class _Moved(NamedTuple):
 
 
 class Recorder:
-    """Takes results from the courier's thread, decides, records; owns its connection."""
+    """Takes results from the courier's thread, decides, records; nobody else uses its connection."""
 
     def __init__(
         self,
@@ -87,14 +87,17 @@ class Recorder:
             if len(self._incoming) >= self._wanted:
                 self._changed.notify()
 
-    def close(self, seconds: float) -> None:
-        """Record what is left, for at most `seconds`; what is not recorded then is rescued when its lease runs out."""
+    def close(self, seconds: float) -> bool:
+        """Record what is left, for at most `seconds`; what is not recorded then is rescued when its lease runs out.
+
+        Answers whether the thread has ended.
+        """
         self._gives_up_at = monotonic() + seconds
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join(seconds + 1.0)
-        self._database.close()
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         while (results := self._next()) is not None:

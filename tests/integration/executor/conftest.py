@@ -16,6 +16,7 @@ from scheduler_core.queueing.ready_set import ReadySet
 from scheduler_core.settings import QueueSettings
 from tests.builders import http_target, store_jobs, store_merchant
 from tests.contexts import a_context
+from tests.executors import forget_what_is_kept
 from tests.receivers import Receiver, receiving
 
 
@@ -70,9 +71,8 @@ def _scene(database_url: str, redis_url: str, receiver: Receiver, monkeypatch: p
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    handler._settings.cache_clear()
-    handler._known_merchants.clear()
+    forget_what_is_kept()
     queue = ReadySet.connect(QueueSettings(redis_url=redis_url))
     yield Scene(database_url, redis_url, receiver, store_merchant(database_url), queue)
     queue.close()
-    handler._settings.cache_clear()
+    forget_what_is_kept()

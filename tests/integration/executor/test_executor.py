@@ -21,6 +21,7 @@ from standardwebhooks import Webhook
 from dev.redis import RedisServer
 from executor import executor, handler, merchant_book
 from executor.merchant_book import MerchantBook
+from executor.recorder import Recorder
 from scheduler_core.clock import utc_now
 from scheduler_core.domain.errors import DatabaseUnavailableError, QueueUnavailableError
 from scheduler_core.domain.jobs import Hint, MerchantLimits
@@ -42,7 +43,9 @@ from tests.builders import (
     store_merchant,
 )
 from tests.conftest import BreakablePostgres
+from tests.executors import forget_what_is_kept
 from tests.integration.executor.conftest import Scene
+from tests.integration.queueing.conftest import until_listening
 from tests.receivers import Received, Receiver
 
 
@@ -261,6 +264,87 @@ def test_the_next_invocation_knows_the_merchants_of_the_last(scene: Scene, monke
     assert {request.webhook_id for request in scene.receiver.deliveries()} >= {str(job) for job in ids}
 
 
+def backends(scene: Scene) -> set[int]:
+    """PostgreSQL's processes for the scheduler's connections."""
+    with psycopg.connect(scene.database_url) as connection:
+        found = connection.execute(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE application_name = 'task-scheduler' AND datname = current_database()"
+        )
+        return {row[0] for row in found}
+
+
+def clients(scene: Scene) -> set[str]:
+    """Redis' clients, but for whoever asks, once nobody listens."""
+    until_listening(scene.redis_url, 0)
+    with Redis.from_url(scene.redis_url) as client:
+        return {each["id"] for each in client.client_list()} - {str(client.client_id())}
+
+
+def test_the_next_invocation_uses_the_connections_of_the_last(scene: Scene) -> None:
+    scene.jobs()
+    scene.invoke()
+    ours, theirs = backends(scene), clients(scene)
+    assert len(ours) == 3  # who claims, who fills the set, who records
+    scene.jobs("/slow/0.5")
+    scene.invoke()
+    assert backends(scene) > ours  # and the heartbeat
+    assert clients(scene) == theirs
+
+
+def test_who_has_ended_does_not_listen(scene: Scene) -> None:
+    """Or it would count as awake."""
+    scene.jobs()
+    scene.invoke()
+    until_listening(scene.redis_url, 0)
+
+
+def test_connections_that_were_cut_between_two_invocations_are_made_anew(
+    scene: Scene, postgres: BreakablePostgres
+) -> None:
+    scene.jobs()
+    scene.invoke()
+    postgres.restart()
+    with Redis.from_url(scene.redis_url) as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+    [job] = scene.jobs()
+    scene.invoke()
+    assert outcomes(scene, job) == ["completed"]
+    row = job_row(scene.database_url, job)
+    assert row["last_run_at"] - row["due_at"] < seconds(1)
+
+
+def test_an_invocation_that_fails_leaves_no_connection_behind(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.jobs()
+    others = clients(scene)
+    scene.invoke()
+    scene.jobs()
+    with monkeypatch.context() as broken:
+        broken.setattr(MerchantBook, "entries", None)
+        with pytest.raises(TypeError):
+            scene.invoke()
+    assert backends(scene) == set()
+    assert clients(scene) == others
+    [job] = scene.jobs()
+    scene.invoke()
+    assert outcomes(scene, job) == ["completed"]
+
+
+def test_a_connection_whose_thread_has_not_ended_is_not_used_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.jobs()
+    scene.invoke()
+    ours = backends(scene)
+    with monkeypatch.context() as hung:
+        hung.setattr(Recorder, "close", lambda *_: False)
+        scene.invoke(reason="stay", seconds=2)
+    assert backends(scene) < ours
+    [job] = scene.jobs()
+    scene.invoke()
+    assert outcomes(scene, job) == ["completed"]
+
+
 def test_a_merchant_that_is_gone_is_forgotten_after_its_minute(database_url: str) -> None:
     merchant, now = store_merchant(database_url), utc_now()
     with closing(Database(database_url, Role.WORKER)) as database:
@@ -459,7 +543,7 @@ def test_a_batch_that_postgresql_gives_up_holds_nobody_else_up(scene: Scene, mon
     """Someone keeps a row locked: its batch comes back when the statement's time is up, and the next is claimed."""
     monkeypatch.setenv("DATABASE_STATEMENT_TIMEOUT_SECONDS", "1")
     monkeypatch.setenv("LEASE_SECONDS", "25")  # for so long it would be asked for again, were the server away
-    handler._settings.cache_clear()
+    forget_what_is_kept()
     [held] = scene.jobs(due=utc_now() - seconds(10))
     with psycopg.connect(scene.database_url) as someone:
         someone.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", (held,))
@@ -579,7 +663,7 @@ def test_an_executor_waits_for_a_redis_that_is_away_as_long_as_it_may(
 ) -> None:
     scene.jobs()
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
-    handler._settings.cache_clear()
+    forget_what_is_kept()
     started = time.monotonic()
     assert scene.invoke(seconds=3)["reason"] == "time"
     assert time.monotonic() - started < 3
@@ -670,14 +754,14 @@ def test_with_redis_away_and_nothing_due_soon_in_the_database_an_executor_goes_a
     if due_in is not None:
         scene.jobs(due=utc_now() + seconds(due_in))
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
-    handler._settings.cache_clear()
+    forget_what_is_kept()
     assert scene.invoke(reason="tick")["reason"] == "idle"
 
 
 def test_with_both_stores_away_an_executor_goes_and_fails_not(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     monkeypatch.setenv("DATABASE_URL", "postgresql://x@127.0.0.1:1/x")
-    handler._settings.cache_clear()
+    forget_what_is_kept()
     assert scene.invoke(reason="tick")["reason"] == "idle"
 
 
@@ -758,7 +842,7 @@ def test_leases_are_kept_while_redis_is_away(
     scene: Scene, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", redis_server.url)
-    handler._settings.cache_clear()
+    forget_what_is_kept()
     [job] = scene.jobs("/slow/4")
     executor = scene.invoke_beside(seconds=12)
     scene.receiver.wait_for(1)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from executor import handler
 from scheduler_core.domain.errors import SecretUnavailableError
 from scheduler_core.security.signing import merchant_secret, shown_secret
 from tests.builders import job_row
+from tests.executors import forget_what_is_kept
 from tests.secret_store import AWKWARD, DatabaseUser, SecretStore, database_user
 
 from .conftest import Scene
@@ -38,7 +38,7 @@ def database_secret(
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": secret_store.url,
     }.items():
         monkeypatch.setenv(name, value)
-    handler._settings.cache_clear()
+    forget_what_is_kept()
     return arn
 
 
@@ -63,7 +63,7 @@ def test_an_executor_without_its_signing_key_fails_and_claims_nothing(
     scene: Scene, database_secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIGNING_KEY_SECRET_ARN", "scheduler/none")
-    handler._settings.cache_clear()
+    forget_what_is_kept()
     [job] = scene.jobs()
     with pytest.raises(SecretUnavailableError, match="ResourceNotFoundException"):
         scene.invoke()

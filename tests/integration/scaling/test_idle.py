@@ -15,6 +15,7 @@ from recurrence import handler as recurrence
 from scheduler_core.clock import monotonic, utc_now
 from tests.builders import seconds, store_jobs, store_merchant
 from tests.contexts import a_context
+from tests.executors import forget_what_is_kept
 from tests.receivers import Receiver, receiving
 from watcher import handler as watcher
 
@@ -27,7 +28,7 @@ HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 MOST_STATEMENTS = {"executor": 0, "populator": 1, "recurrence": 1, "watcher": 11}
 MOST_ROUND_TRIPS = {"executor": 1, "populator": 5, "recurrence": 0, "watcher": 1}
-"""To PostgreSQL and to Redis. A transaction adds its BEGIN and COMMIT, an executor's new connection a script's text."""
+"""To PostgreSQL and to Redis. A transaction adds its BEGIN and COMMIT."""
 
 
 @dataclass(slots=True)
@@ -55,7 +56,8 @@ def environment(
         "AWS_ENDPOINT_URL_LAMBDA": lambda_api.url,
     }.items():
         monkeypatch.setenv(name, value)
-    caches = (executor._settings, populator._populator, recurrence._recurrence, watcher._settings, watcher._watcher)
+    forget_what_is_kept()
+    caches = (populator._populator, recurrence._recurrence, watcher._settings, watcher._watcher)
     for cache in caches:
         cache.cache_clear()
     for handle in HANDLERS.values():  # the first run of an environment connects, and the first ever makes partitions
@@ -64,6 +66,7 @@ def environment(
     populator._populator()._refiller._database.close()
     recurrence._recurrence()._database.close()
     watcher._watcher()._database.close()
+    forget_what_is_kept()
     for cache in caches:
         cache.cache_clear()
 

@@ -14,7 +14,8 @@ import pytest
 from psycopg import Connection
 
 from scheduler_core.domain.errors import DatabaseUnavailableError, StatementAbortedError
-from scheduler_core.storage.database import Database
+from scheduler_core.storage import database as storage
+from scheduler_core.storage.database import BoundedConnection, Database
 from tests.builders import new_id, rows, store_merchant
 
 USES: dict[str, Callable[[Database, UUID], AbstractContextManager[Connection[Any]]]] = {
@@ -110,6 +111,27 @@ def test_a_server_that_hangs_is_away_until_the_next_connection(
         with impatient.statement() as connection:
             (name,) = connection.execute("SELECT name FROM merchants WHERE id = %s", (merchant,)).fetchone() or ("",)
     assert name == "old"
+
+
+def test_a_connection_that_was_silent_for_long_is_used_only_if_it_leads_to_a_server(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen environment has not seen it go away."""
+    first = process_of(database)
+    monkeypatch.setattr(storage, "SILENT_SECONDS", 0.0)
+    assert process_of(database) == first
+    with hanging(first):
+        began = time.monotonic()
+        assert process_of(database) != first
+        assert 0.9 <= time.monotonic() - began < 3
+
+
+def test_a_connection_in_use_is_not_asked_whether_it_leads_to_a_server(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process_of(database)
+    monkeypatch.setattr(BoundedConnection, "answers_within", None)  # to ask would fail
+    process_of(database)
 
 
 def test_a_server_that_hangs_at_the_commit_is_away_too(impatient: Database, database_url: str) -> None:

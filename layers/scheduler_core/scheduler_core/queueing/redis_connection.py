@@ -48,12 +48,16 @@ class RedisConnection:
 
     def close(self) -> None:
         """Give the connections back; a later use makes new ones."""
-        if self._listening is not None:
-            self._listening.ears.close()
-            self._listening = None
+        self.stop_listening()
         if self._made is not None:
             self._made.close()
             self._made = None
+
+    def stop_listening(self) -> None:
+        """Give the subscription back; a later use makes a new one."""
+        if self._listening is not None:
+            self._listening.ears.close()
+            self._listening = None
 
     @property
     def _redis(self) -> redis.Redis:

@@ -1,7 +1,8 @@
 """One connection to PostgreSQL, acting as one role, for one thread.
 
 A Lambda environment serves one request at a time and the executor gives each of its threads a connection, so there
-is nothing to pool; what matters is that a broken connection is noticed and replaced.
+is nothing to pool; what matters is that a broken connection is noticed and replaced. An environment that is frozen
+between two requests sees nothing of a server that goes away meanwhile.
 """
 
 import select
@@ -16,7 +17,7 @@ from psycopg import Connection, sql
 from psycopg.abc import PQGen
 from psycopg.types.string import TextBinaryLoader, TextLoader
 
-from scheduler_core.clock import monotonic
+from scheduler_core.clock import monotonic, utc_now
 from scheduler_core.domain.errors import DatabaseUnavailableError, SecretUnavailableError, StatementAbortedError
 from scheduler_core.settings import DatabaseSettings
 from scheduler_core.storage.login import Login
@@ -25,6 +26,10 @@ Row = tuple[Any, ...]
 _WALLS: Final = b"SELECT set_config('scheduler.merchant_id', %s, true)"
 _PATIENCE: Final = 2
 """So many statement time-outs is a server waited for: one that does not end a statement after the first hangs."""
+SILENT_SECONDS: Final = 75.0
+"""A connection that was not used for so long is asked whether it still leads to a server: a little more than a minute,
+so that a function that runs each minute need not ask."""
+_PROBE_SECONDS: Final = 1.0
 _AWAY: Final = ("08", "57P", "53300")
 """Codes of a server that says so as it goes, or has no room for one more connection."""
 
@@ -44,6 +49,17 @@ class BoundedConnection(Connection[Row]):
     """A connection that is not waited for longer than `patience_seconds` at a time (None: for ever)."""
 
     patience_seconds: float | None = None
+
+    def answers_within(self, seconds: float) -> bool:
+        """Whether the server does; else the connection is of no more use."""
+        usual, self.patience_seconds = self.patience_seconds, seconds
+        try:
+            self.execute(b"")
+        except psycopg.OperationalError:
+            return False
+        finally:
+            self.patience_seconds = usual
+        return True
 
     def wait[T](self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """As psycopg's. Raises NoAnswerError, and the connection is closed: what is asked may still be done."""
@@ -79,7 +95,8 @@ class Database:
         self._role = role
         self._connect_timeout = connect_timeout_seconds
         self._statement_timeout = statement_timeout_seconds
-        self._connection: Connection[Row] | None = None
+        self._connection: BoundedConnection | None = None
+        self._used_at = utc_now()
 
     @classmethod
     def connect(cls, settings: DatabaseSettings, role: Role | None) -> "Database":
@@ -158,18 +175,20 @@ class Database:
             raise kind(type(error).__name__) from error
 
     def _alive(self) -> Connection[Row]:
-        connection = self._connection
+        now, connection = utc_now(), self._connection
+        # By the clock on the wall, for it may be that no other goes on in an environment that is frozen.
+        silent, self._used_at = abs((now - self._used_at).total_seconds()), now
         if connection is not None and not connection.closed:
             # A server that went away has left an end-of-file to be read; a healthy idle one is silent.
             idle = select.poll()
             idle.register(connection.fileno(), select.POLLIN)
-            if not idle.poll(0):
+            if not idle.poll(0) and (silent < SILENT_SECONDS or connection.answers_within(_PROBE_SECONDS)):
                 return connection
             connection.close()
         self._connection = self._connect()
         return self._connection
 
-    def _connect(self) -> Connection[Row]:
+    def _connect(self) -> BoundedConnection:
         connection = self._login.connect(
             BoundedConnection,
             connect_timeout=self._connect_timeout,
