@@ -28,7 +28,7 @@ BUSY_RESULTS = 16
 """Whoever writes at least so many at once is busy, and waits for more before the next statement: a small one costs
 PostgreSQL nearly as much as a large one."""
 GATHER_SECONDS = 0.02
-"""How long: some hundred results of a busy courier, which hands them over a few dozen at a time."""
+"""How long at most: some hundred results of a busy courier, which hands them over a few dozen at a time."""
 
 
 class _Moved(NamedTuple):
@@ -84,7 +84,7 @@ class Recorder:
         self._roster.delivered([job for job, _ in results])
         with self._changed:
             self._incoming += results
-            if len(self._incoming) >= self._wanted:
+            if len(self._incoming) >= self._wanted or not self._roster.is_under_way:
                 self._changed.notify()
 
     def close(self, seconds: float) -> bool:
@@ -118,9 +118,12 @@ class Recorder:
         return results or None
 
     def _wait_for(self, count: int, seconds: float | None = None) -> None:
-        """Until so many have come in. Fewer wake nobody: to be woken for each few would cost the courier its turn."""
+        """Until so many have come in, or all that will. Fewer wake nobody, for that would cost the courier its turn."""
         self._wanted = count
-        self._changed.wait_for(lambda: len(self._incoming) >= count or self._closing, seconds)
+        self._changed.wait_for(lambda: self._closing or self._have_come(count), seconds)
+
+    def _have_come(self, count: int) -> bool:
+        return len(self._incoming) >= count or (bool(self._incoming) and not self._roster.is_under_way)
 
     def _handle(self, results: list[Delivery]) -> None:
         now = self._clock()

@@ -52,6 +52,11 @@ class Roster:
     def __len__(self) -> int:
         return len(self._under_way) + len(self._ended)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether any delivery is, of which a result will come."""
+        return bool(self._under_way)
+
     def add(self, lease_id: int, jobs: Sequence[ClaimedJob]) -> None:
         """These jobs, all of one lease, are on board and under way now."""
         with self._changed:

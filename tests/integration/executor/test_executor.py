@@ -19,7 +19,7 @@ from redis import Redis
 from standardwebhooks import Webhook
 
 from dev.redis import RedisServer
-from executor import executor, handler, merchant_book
+from executor import executor, handler, merchant_book, recorder
 from executor.merchant_book import MerchantBook
 from executor.recorder import Recorder
 from scheduler_core.clock import utc_now
@@ -155,6 +155,16 @@ def test_many_jobs_are_each_delivered_once(scene: Scene) -> None:
     assert Counter(request.webhook_id for request in scene.receiver.deliveries()) == Counter(str(job) for job in ids)
     [row] = rows(scene.database_url, "SELECT count(*) AS n FROM jobs WHERE status = 'completed'")
     assert row["n"] == 1_500
+
+
+def test_the_last_results_are_not_kept_waiting_for_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "BUSY_RESULTS", 1)
+    monkeypatch.setattr(recorder, "GATHER_SECONDS", 5.0)
+    scene.jobs()
+    [job] = scene.jobs(due=utc_now() + seconds(0.5))
+    scene.invoke()
+    row = job_row(scene.database_url, job)
+    assert row["updated_at"] - row["due_at"] < seconds(2)
 
 
 def test_more_jobs_than_the_ready_set_holds_are_on_time_whichever_were_announced_first(
