@@ -61,6 +61,8 @@ class DatabaseSettings(SecretsSettings):
     """Of a connection made with a secret; `DATABASE_URL` says it itself."""
     database_connect_timeout_seconds: int = Field(default=3, ge=1, le=30)
     database_statement_timeout_seconds: float = Field(default=5.0, gt=0, le=300)
+    powertools_service_name: str = ""
+    """The function's name, which its sessions have in PostgreSQL too."""
 
     @model_validator(mode="after")
     def _has_a_database(self) -> Self:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -101,3 +102,11 @@ def test_a_url_that_was_given_goes_before_a_secret(database_url: str) -> None:
     one = database("arn:of:nothing", database_url=database_url)
     assert answers(one)
     one.close()
+
+
+def test_a_session_is_named_after_its_function(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    for function, name in {"": "task-scheduler", "watcher": "task-scheduler watcher"}.items():
+        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", function)
+        with closing(Database.connect(DatabaseSettings(), None)) as database, database.statement() as connection:
+            assert connection.execute("SHOW application_name").fetchone() == (name,)

@@ -26,6 +26,7 @@ Row = tuple[Any, ...]
 _WALLS: Final = b"SELECT set_config('scheduler.merchant_id', %s, true)"
 _PATIENCE: Final = 2
 """So many statement time-outs is a server waited for: one that does not end a statement after the first hangs."""
+APPLICATION_NAME: Final = "task-scheduler"
 SILENT_SECONDS: Final = 75.0
 """A connection that was not used for so long is asked whether it still leads to a server: a little more than a minute,
 so that a function that runs each minute need not ask."""
@@ -90,11 +91,13 @@ class Database:
         *,
         connect_timeout_seconds: int = 3,
         statement_timeout_seconds: float = 5.0,
+        application_name: str = APPLICATION_NAME,
     ) -> None:
         self._login = Login.with_url(where) if isinstance(where, str) else where
         self._role = role
         self._connect_timeout = connect_timeout_seconds
         self._statement_timeout = statement_timeout_seconds
+        self._application_name = application_name
         self._connection: BoundedConnection | None = None
         self._used_at = utc_now()
 
@@ -106,6 +109,7 @@ class Database:
             role,
             connect_timeout_seconds=settings.database_connect_timeout_seconds,
             statement_timeout_seconds=settings.database_statement_timeout_seconds,
+            application_name=f"{APPLICATION_NAME} {settings.powertools_service_name}".strip(),
         )
 
     @contextmanager
@@ -192,7 +196,7 @@ class Database:
         connection = self._login.connect(
             BoundedConnection,
             connect_timeout=self._connect_timeout,
-            application_name="task-scheduler",
+            application_name=self._application_name,
             keepalives_idle=10,
             keepalives_interval=5,  # at the system's 75 s nobody would notice within the next line's time
             tcp_user_timeout=20_000,
