@@ -92,7 +92,7 @@ class Ours:
         self._reset()
         self._store(jobs, utc_now())
         stock.settle(self._site.postgres.url)
-        before = resources.database_counters(self._site.postgres.url)
+        before = self._counters()
         with psycopg.connect(self._site.postgres.url, autocommit=True) as connection:
             began = monotonic()
             deployment.invoke("populator", {})
@@ -100,7 +100,7 @@ class Ours:
             took = self._wait(connection, jobs) - began
         memory = max((resources.peak_memory(pid) for pid in deployment.pids("executor")), default=0)
         deployment.wait_until_idle("executor")
-        written = resources.database_counters(self._site.postgres.url).since(before)
+        written = self._counters().since(before)
         return {
             "per_second": jobs / took,
             "populate_seconds": populated,
@@ -109,6 +109,11 @@ class Ours:
             "row_versions_per_job": written.row_versions / jobs,
             "hot_share": written.hot_updates / max(1, written.updates),
         }
+
+    def _counters(self) -> resources.Counters:
+        """With all that executors have done; the next to use its connections makes new ones."""
+        resources.end_idle_sessions(self._site.postgres.url, "task-scheduler executor")
+        return resources.database_counters(self._site.postgres.url)
 
     def warm_up(self, deployment: Deployment, executors: int) -> None:
         """Every process is there, work was done once, and every executor sleeps again."""
