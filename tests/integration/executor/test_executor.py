@@ -537,7 +537,7 @@ def failing(times: float, what: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_i2_a_claim_whose_answer_is_lost_is_asked_for_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was done, and before this nobody knew of it until its lease ran out."""
+    """It was done; that must be known before its lease runs out."""
     monkeypatch.setattr(claims, "claim", failing(2, claims.claim))
     ids = scene.jobs(count=3)
     report = scene.invoke(seconds=15)
@@ -621,7 +621,7 @@ def test_jobs_whose_merchant_cannot_be_looked_up_for_long_are_left_to_their_leas
 def test_what_falls_due_while_postgresql_is_away_is_delivered_at_once_on_its_return(
     scene: Scene, postgres: BreakablePostgres
 ) -> None:
-    """Before this it was popped all the same, and came back to the set after 5 s."""
+    """What is popped and cannot be claimed is kept, for in the set it would be seen again after 5 s only."""
     scene.jobs()
     scene.invoke()  # its merchant is known
     due = utc_now() + seconds(1)
