@@ -49,8 +49,7 @@ class Ours:
         self._site = site
         self._keeps_jobs = keeps_jobs
         self._merchants = stock.make_merchants(site.postgres.url, MERCHANTS)
-        self._stored = 0
-        self._at_first = resources.database_counters(site.postgres.url)
+        self.begin_to_count()
 
     def jobs_for(self, workload: str, jobs: int) -> int:  # noqa: ARG002 - we do not need to be spared
         return jobs

@@ -1,7 +1,7 @@
 """What the invocations in one process, which come one after the other, hand on: connections, and what they know.
 
-To connect to both stores, and to have PostgreSQL plan its statements anew, takes twice as long as everything else that
-a woken executor does before its first delivery.
+To connect to both stores, and to have PostgreSQL plan its statements anew, takes three times as long as everything else
+that a woken executor does before its first delivery.
 """
 
 from collections.abc import Iterator

@@ -84,7 +84,7 @@ class Recorder:
         self._roster.delivered([job for job, _ in results])
         with self._changed:
             self._incoming += results
-            if len(self._incoming) >= self._wanted or not self._roster.is_under_way:
+            if self._have_come(self._wanted):
                 self._changed.notify()
 
     def close(self, seconds: float) -> bool:
