@@ -84,7 +84,9 @@ class Courier:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._sockets.watch)
         self._multi.setopt(pycurl.M_MAXCONNECTS, max_in_flight)
-        self._lines: set[Line] = set()
+        # An attribute of libcurl's objects takes several times as long to look up as one of ours.
+        self._add_handle, self._remove_handle = self._multi.add_handle, self._multi.remove_handle
+        self._lines: dict[pycurl.Curl, Line] = {}
         self._idle: list[Line] = []
         self._at_aws: dict[AttemptKey, ClaimedJob] = {}
         self._desk: AwsDesk | None = None
@@ -160,13 +162,13 @@ class Courier:
         self._read_mail()
         self._start_due()
         multi = self._multi
-        timeout = multi.timeout()
+        act, timeout = multi.socket_action, multi.timeout()
         if timeout == 0:
-            multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            act(pycurl.SOCKET_TIMEOUT, 0)
             self._collect()
             timeout = multi.timeout()
         for fd, selected in self._sockets.wait(self._patience(timeout)):
-            multi.socket_action(fd, selected)
+            act(fd, selected)
         self._collect()
         self._hand_over()
 
@@ -206,7 +208,8 @@ class Courier:
                 heappush(self._held, (due_at, next(self._order), parcel))
 
     def _line_up(self, parcel: Parcel) -> None:
-        self._ready.add(parcel.job.merchant_id.int, parcel, weight=parcel.weight)
+        job, _, _, weight = parcel
+        self._ready.add(job.merchant_id.int, parcel, weight=weight)
 
     def _room(self) -> int:
         return self._most - (len(self._lines) - len(self._idle) + len(self._at_aws))
@@ -226,7 +229,7 @@ class Courier:
                 self._start(ready.take(), now)
 
     def _start(self, parcel: Parcel, now: datetime) -> None:
-        job = parcel.job
+        job, signers, _, _ = parcel
         try:
             head = letterhead(job.target)
         except ValueError as error:
@@ -238,10 +241,10 @@ class Courier:
                 return
             line = self._idle.pop() if self._idle else self._new_line()
             try:
-                line.load(job, head, parcel.signers, now)
-                self._multi.add_handle(line.curl)
+                line.load(job, head, signers, now)
+                self._add_handle(line.curl)
             except BaseException:
-                self._lines.discard(line)
+                self._lines.pop(line.curl, None)
                 line.close()
                 raise
         except Exception as error:  # noqa: BLE001 - one job's trouble is no other's
@@ -249,7 +252,7 @@ class Courier:
 
     def _new_line(self) -> Line:
         line = Line(self._options, self._sockets.opened)
-        self._lines.add(line)
+        self._lines[line.curl] = line
         return line
 
     def _collect(self) -> None:
@@ -263,9 +266,9 @@ class Courier:
             self._finish(curl, code, message, now)
 
     def _finish(self, curl: Any, code: int, message: str, now: datetime) -> None:
-        line: Line = curl.line
+        line = self._lines[curl]
         job: Any = line.job  # there is one while libcurl has the line
-        self._multi.remove_handle(curl)
+        self._remove_handle(curl)
         try:
             result = line.failed(code, message, now) if code else line.answered(now)
         except Exception as error:  # noqa: BLE001 - the transfer is over, so its job gets a result
@@ -294,10 +297,10 @@ class Courier:
         if len(dropped) > waiting:
             self._held = [entry for entry in self._held if not unwanted(entry[2].job)]
             heapify(self._held)
-        for line in self._lines:
+        for line in self._lines.values():
             if line.job is not None and unwanted(line.job):
                 dropped.append(line.job)
-                self._multi.remove_handle(line.curl)
+                self._remove_handle(line.curl)
                 self._put_by(line)
         for key, job in [*self._at_aws.items()]:
             if unwanted(job):
@@ -327,7 +330,7 @@ class Courier:
         if self._desk is not None:
             self._desk.close()
         self._multi.close()
-        for line in self._lines:
+        for line in self._lines.values():
             line.close()
         self._sockets.close()
 

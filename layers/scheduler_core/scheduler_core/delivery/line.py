@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, cast
@@ -30,6 +31,7 @@ KEPT_BYTES: Final = 1_024
 MAX_CONNECT_SECONDS: Final = 10
 _MAX_RETRY_AFTER_SECONDS: Final = 7 * 86_400
 _LARGE_BODY: Final = 16 * 1024
+_RESULT = partial(tuple.__new__, DeliveryResult)
 _VERDICTS: Final = tuple(verdict_of_status(status) for status in range(1_000))
 _CA_BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine
@@ -59,15 +61,16 @@ class Line:
     """One easy handle. `on_connection` is told of every new connection's file descriptor."""
 
     __slots__ = (
-        "_answer", "_body_kept", "_head", "_method", "_on_connection", "_opened", "_opening", "_options", "_refusal",
-        "_shape", "_size", "_started_at", "_timeout_seconds", "_url", "curl", "job",
+        "_answer", "_body_kept", "_getinfo", "_head", "_method", "_on_connection", "_opened", "_opening", "_options",
+        "_refusal", "_setopt", "_shape", "_size", "_started_at", "_timeout_seconds", "_url", "curl", "job",
     )  # fmt: skip
 
     def __init__(self, options: LineOptions, on_connection: Any) -> None:
         self._options = options
         self._on_connection = on_connection
         self.curl = pycurl.Curl()
-        self.curl.line = self
+        # An attribute of libcurl's objects takes several times as long to look up as one of ours.
+        self._setopt, self._getinfo = self.curl.setopt, self.curl.getinfo
         self.job: ClaimedJob | None = None
         self._head: Letterhead | None = None
         self._shape: Shape | None = None
@@ -82,21 +85,23 @@ class Line:
 
     def load(self, job: ClaimedJob, head: Letterhead, signers: Sequence[Signer], now: datetime) -> None:
         """Make ready to send `job`. Raises pycurl.error or UnicodeError for what libcurl cannot be given."""
-        letter = write(job, head, signers, int(now.timestamp()))
-        curl = self.curl
-        if letter.shape is not self._shape or head.method != self._method:
-            self._configure(letter.shape, head.method)
-        if head.url != self._url:
-            curl.setopt(pycurl.URL, head.url)
-            self._url = head.url
-        if job.timeout_seconds != self._timeout_seconds:
-            curl.setopt(pycurl.TIMEOUT_MS, job.timeout_seconds * 1_000)
-            curl.setopt(pycurl.CONNECTTIMEOUT_MS, min(job.timeout_seconds, MAX_CONNECT_SECONDS) * 1_000)
-            self._timeout_seconds = job.timeout_seconds
-        if letter.shape is Shape.WITH_BODY:
-            curl.setopt(pycurl.POSTFIELDS, letter.body)
-            self._body_kept = len(letter.body) > _LARGE_BODY
-        curl.setopt(pycurl.HTTPHEADER, letter.headers)
+        shape, headers, body = write(job, head, signers, now)
+        url, method, _, _, _, _, _, _ = head
+        timeout_seconds = job.timeout_seconds
+        setopt = self._setopt
+        if shape is not self._shape or method != self._method:
+            self._configure(shape, method)
+        if url != self._url:
+            setopt(pycurl.URL, url)
+            self._url = url
+        if timeout_seconds != self._timeout_seconds:
+            setopt(pycurl.TIMEOUT_MS, timeout_seconds * 1_000)
+            setopt(pycurl.CONNECTTIMEOUT_MS, min(timeout_seconds, MAX_CONNECT_SECONDS) * 1_000)
+            self._timeout_seconds = timeout_seconds
+        if shape is Shape.WITH_BODY:
+            setopt(pycurl.POSTFIELDS, body)
+            self._body_kept = len(body) > _LARGE_BODY
+        setopt(pycurl.HTTPHEADER, headers)
         self._answer, self._size = b"", 0
         self._refusal, self._opened = None, False
         self._head, self._started_at = head, now
@@ -109,18 +114,17 @@ class Line:
         if self._body_kept:
             self.curl.setopt(pycurl.POSTFIELDS, b"")
             self._body_kept = False
-        self._close_opening()
+        if self._opening is not None:
+            self._close_opening()
 
     def close(self) -> None:
         """Give the handle back to libcurl."""
         self._close_opening()
-        self.curl.line = None
         self.curl.close()
 
     def answered(self, finished_at: datetime) -> DeliveryResult:
         """The result of a transfer that libcurl calls complete."""
-        curl = self.curl
-        status = curl.getinfo(pycurl.RESPONSE_CODE)
+        status = self._getinfo(pycurl.RESPONSE_CODE)
         if not 0 < status < len(_VERDICTS):
             text = f"{self._origin.authority} did not answer with HTTP"
             return DeliveryResult(Verdict.RETRYABLE, self._started_at, finished_at, None, text)
@@ -129,10 +133,10 @@ class Line:
         error, retry_after = None, None
         if verdict is Verdict.RETRYABLE:
             # libcurl reads both forms, seconds and date, and answers 0 for neither
-            retry_after = min(float(curl.getinfo(pycurl.RETRY_AFTER)), _MAX_RETRY_AFTER_SECONDS) or None
+            retry_after = min(float(self._getinfo(pycurl.RETRY_AFTER)), _MAX_RETRY_AFTER_SECONDS) or None
         elif 300 <= status < 400:
             error = f"redirects are not followed ({status})"
-        return DeliveryResult(verdict, self._started_at, finished_at, status, error, retry_after, response)
+        return _RESULT((verdict, self._started_at, finished_at, status, error, retry_after, response))
 
     def failed(self, code: int, message: str, finished_at: datetime) -> DeliveryResult:
         """The result of a transfer that libcurl calls failed, with error `code`."""
@@ -140,11 +144,11 @@ class Line:
             return self.answered(finished_at)
         if self._refusal is not None and not self._opened:
             return DeliveryResult(Verdict.PERMANENT, self._started_at, finished_at, None, self._refusal)
-        asked = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
+        asked = self._getinfo(pycurl.REQUEST_SIZE) > 0
         verdict, text = failure(
             code,
             message,
-            self.curl.getinfo(pycurl.OS_ERRNO),
+            self._getinfo(pycurl.OS_ERRNO),
             origin=self._origin,
             timeout_seconds=self._timeout_seconds,
             connect_seconds=None if asked else min(self._timeout_seconds, MAX_CONNECT_SECONDS),

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime
+from struct import Struct
 from uuid import UUID
 
 ENTROPY_BYTES = 10
@@ -10,6 +11,7 @@ _VARIANT = 0b10 << 62
 _LOW = (1 << 62) - 1
 _HIGH = 0xFFF << 62
 """With `_LOW` the bits that chance decides: these twelve move up, between version and variant."""
+_GROUPS = Struct("8s4s4s4s12s").unpack
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -54,9 +56,14 @@ def uuid7_hexes(now: datetime, entropy: bytes) -> list[str]:
     return sorted(time + digits[at : at + each] for at in range(0, len(digits), each))
 
 
-def text_of_hex(digits: str) -> str:
+def hyphenated(digits: bytes) -> bytes:
     """An id of 32 hex digits as it is written: in groups, with hyphens."""
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return b"-".join(_GROUPS(digits))
+
+
+def text_of_hex(digits: str) -> str:
+    """The same of text."""
+    return hyphenated(digits.encode()).decode()
 
 
 def run_id(template_id: UUID, nominal_at: datetime) -> UUID:
