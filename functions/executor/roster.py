@@ -43,6 +43,7 @@ class Roster:
         self._under_way: dict[int, ClaimedJob] = {}
         self._ended: dict[int, ClaimedJob] = {}
         self._of_merchant: Counter[int] = Counter()
+        self._uncounted: list[int] = []  # merchants of whom one job each is in `_of_merchant` still, but has ended
         self._of_lease: Counter[int] = Counter()
         self._spent: set[int] = set()
         self._forsaken: set[int] = set()
@@ -127,6 +128,9 @@ class Roster:
         """
         with self._changed:
             room = max(0, self.room() - coming.total())
+            if self._uncounted:
+                self._of_merchant -= Counter(self._uncounted)
+                self._uncounted.clear()
             held = self._of_merchant + coming if coming else self._of_merchant
             few = max(self.limit(), held.total()) // FEW_SHARE
             named = {merchant: allowance(count, room) for merchant, count in held.items() if count > few}
@@ -182,13 +186,10 @@ class Roster:
         return removed
 
     def _end(self, jobs: Iterable[ClaimedJob], ended: dict[int, ClaimedJob]) -> None:
-        under_way, merchants = self._under_way, []
+        """Each is counted off its merchant when it is next asked for that, all at once: a tenth of the cost."""
+        under_way, uncounted = self._under_way, self._uncounted
         for job in jobs:
             key = id(job)
             if under_way.pop(key, None) is not None:
                 ended[key] = job
-                merchants.append(job.merchant_id.int)
-        for merchant, count in Counter(merchants).items():
-            self._of_merchant[merchant] -= count
-            if not self._of_merchant[merchant]:
-                del self._of_merchant[merchant]
+                uncounted.append(job.merchant_id.int)

@@ -121,6 +121,26 @@ def test_what_is_coming_counts_as_held() -> None:
     assert of_each == {large: 0}  # the small one has a few: any other's share is its own
 
 
+def test_a_merchant_is_counted_for_what_is_under_way_and_nothing_that_has_ended() -> None:
+    roster, merchant, limit = Roster(768, 2_000), new_id(), 768
+    jobs = [claimed_job(merchant_id=merchant) for _ in range(300)]
+    roster.add(1, jobs)
+    for start in range(0, 200, 20):
+        roster.delivered(jobs[start : start + 20])
+        for _ in range(2):
+            left = 280 - start
+            assert roster.allowances(Counter()) == (
+                allowance(0, limit - left),
+                {merchant.int: allowance(left, limit - left)},
+            )
+    roster.delivered(jobs[:200])  # once more, as results that come late
+    roster.remove(jobs[100:250])
+    assert roster.allowances(Counter())[1] == {merchant.int: allowance(50, limit - 50)}
+    roster.add(2, [claimed_job(merchant_id=merchant) for _ in range(10)])
+    roster.forsake(jobs)
+    assert roster.allowances(Counter()) == (allowance(0, limit - 10), {})  # ten are few
+
+
 @given(st.lists(st.integers(1, 60), max_size=40))
 def test_few_merchants_have_a_share_of_their_own_and_of_no_others_it_would_be_much_smaller(held: list[int]) -> None:
     """At midnight there may be as many merchants as jobs, and each that is named is said to the ready set."""
