@@ -17,11 +17,9 @@ from scheduler_core.clock import monotonic, utc_now
 from scheduler_core.domain.ids import from_milliseconds, milliseconds_up
 
 MERCHANTS: Final = 20
-_POLL_SECONDS: Final = 0.05
-"""How often PostgreSQL is asked how far it is: rarely, because that costs what is measured."""
-_CLOSE_POLL_SECONDS: Final = 0.005
-_CLOSE_SHARE: Final = 0.9
-"""From this share of the jobs on it is asked more often: the end is wanted exactly."""
+_POLL_SECONDS: Final = (0.005, 0.25)
+"""How soon PostgreSQL is asked again how far it is, at least and at most: the end is wanted exactly, but to ask takes
+from what is measured."""
 _WARM_JOBS: Final = 6_000
 """For each executor: more than one is given before another is asked for, so all of them work."""
 _WARM_ROUNDS: Final = 5
@@ -33,8 +31,8 @@ _LEAD_SECONDS: Final = 3.0
 
 
 def deployed(site: Site, *, executors: int = 1, noop: bool = False, ticking: bool = False) -> Deployment:
-    """As in production, but that the watcher looks every second instead of every five: a run waits for its end."""
-    return Deployment(site.stores, executors=executors, noop=noop, ticking=ticking, settings={"WATCH_SECONDS": "1"})
+    """As in production."""
+    return Deployment(site.stores, executors=executors, noop=noop, ticking=ticking)
 
 
 class Ours:
@@ -156,11 +154,12 @@ class Ours:
 
         What may be left is counted after that moment, for it takes reading whatever is stored.
         """
-        deadline = monotonic() + _PATIENCE_SECONDS
+        began = monotonic()
         while (done := _ended(connection)) < jobs:
-            if monotonic() > deadline:
+            passed = monotonic() - began
+            if passed > _PATIENCE_SECONDS:
                 raise LostJobsError(f"{jobs - done} of {jobs} jobs have not ended")
-            time.sleep(_POLL_SECONDS if done < jobs * _CLOSE_SHARE else _CLOSE_POLL_SECONDS)
+            time.sleep(_until_half_of_the_rest(passed, done / jobs))
         ended = monotonic()
         if left := _due(connection) + _running(connection):
             raise LostJobsError(f"{done} attempts of {jobs} jobs have ended, and {left} still wait or run")
@@ -199,6 +198,12 @@ class _Warmed:
 def whole_millisecond(moment: datetime) -> datetime:
     """As far as the receiver's clock goes; the next, where `moment` lies between two."""
     return from_milliseconds(milliseconds_up(moment))
+
+
+def _until_half_of_the_rest(passed: float, share: float) -> float:
+    """In seconds, at the pace until now, when `share` took `passed`."""
+    shortest, longest = _POLL_SECONDS
+    return min(longest, max(shortest, passed / share * (1 - share) / 2)) if share else shortest
 
 
 def _ended(connection: psycopg.Connection) -> int:
