@@ -102,25 +102,33 @@ class Recorder:
     def _work(self) -> None:
         while (results := self._next()) is not None:
             try:
-                self._handle(results)
+                if results:
+                    self._handle(results)
+                else:
+                    self._journal.tell()
             except Exception:  # noqa: BLE001 - this thread must outlive any batch; its jobs are rescued by their leases
                 logger.exception("a batch of results could not be recorded")
                 self._roster.forsake([job for job, _ in results])
+        self._journal.tell()
 
     def _next(self) -> list[Delivery] | None:
-        """Whatever has come in, up to a batch; None: the end."""
+        """Whatever has come in, up to a batch; nothing, if the journal has something to tell first. None: the end."""
         with self._changed:
-            self._wait_for(1)
+            if not self._wait_for(1, self._journal.seconds_left()):
+                return []
             if self._busy:
                 self._wait_for(self._batch, GATHER_SECONDS)
             results, self._incoming = self._incoming[: self._batch], self._incoming[self._batch :]
         self._busy = len(results) >= BUSY_RESULTS
         return results or None
 
-    def _wait_for(self, count: int, seconds: float | None = None) -> None:
-        """Until so many have come in, or all that will. Fewer wake nobody, for that would cost the courier its turn."""
+    def _wait_for(self, count: int, seconds: float | None = None) -> bool:
+        """Until so many have come in, or all that will, or `seconds` have passed; answers whether they have come.
+
+        Fewer wake nobody, for that would cost the courier its turn.
+        """
         self._wanted = count
-        self._changed.wait_for(lambda: self._closing or self._have_come(count), seconds)
+        return self._changed.wait_for(lambda: self._closing or self._have_come(count), seconds)
 
     def _have_come(self, count: int) -> bool:
         return len(self._incoming) >= count or (bool(self._incoming) and not self._roster.is_under_way)
