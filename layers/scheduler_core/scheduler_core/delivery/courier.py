@@ -208,8 +208,7 @@ class Courier:
                 heappush(self._held, (due_at, next(self._order), parcel))
 
     def _line_up(self, parcel: Parcel) -> None:
-        job, _, _, weight = parcel
-        self._ready.add(job.merchant_id.int, parcel, weight=weight)
+        self._ready.add(parcel.job.merchant_id.int, parcel, weight=parcel.weight)
 
     def _room(self) -> int:
         return self._most - (len(self._lines) - len(self._idle) + len(self._at_aws))
@@ -229,7 +228,7 @@ class Courier:
                 self._start(ready.take(), now)
 
     def _start(self, parcel: Parcel, now: datetime) -> None:
-        job, signers, _, _ = parcel
+        job = parcel.job
         try:
             head = letterhead(job.target)
         except ValueError as error:
@@ -241,7 +240,7 @@ class Courier:
                 return
             line = self._idle.pop() if self._idle else self._new_line()
             try:
-                line.load(job, head, signers, now)
+                line.load(job, head, parcel.signers, now)
                 self._add_handle(line.curl)
             except BaseException:
                 self._lines.pop(line.curl, None)

@@ -67,21 +67,19 @@ def letterhead(target: str) -> Letterhead | AwsTarget:
 
 def write(job: ClaimedJob, head: Letterhead, signers: Sequence[Signer], now: datetime) -> Letter:
     """The request of `job`'s attempt, signed at `now`."""
-    identifier, _, attempt, _, _, _, _, _, payload = job  # a tenth of what it costs to ask for fields by their names
-    _, _, _, with_payload, without_payload, shape_with_payload, shape_without_payload, traced = head
-    number = identifier.int
+    number, attempt, payload = job.id.int, job.attempt, job.payload
     digits = hexlify(number.to_bytes(16))
     name = hyphenated(digits)
     if payload is None:
-        body, theirs, shape = b"", without_payload, shape_without_payload
+        body, theirs, shape = b"", head.without_payload, head.shape_without_payload
     else:
-        body, theirs, shape = payload.encode(), with_payload, shape_with_payload
+        body, theirs, shape = payload.encode(), head.with_payload, head.shape_with_payload
     moment = _unix_seconds(now)
     ours = b"webhook-id: %b\r\nwebhook-timestamp: %b\r\nx-scheduler-attempt: %d" % (name, moment, attempt)
     if signers:
         signed = b"%b.%b.%b" % (name, moment, b"" if shape is Shape.HEAD else body)
         ours += b"\r\nwebhook-signature: " + b" ".join([signer.sign(signed) for signer in signers])
-    if not traced:
+    if not head.traced:
         span = hexlify((number ^ attempt).to_bytes(16)[8:])  # never zero: the top bit of a UUID's lower half is set
         ours += b"\r\ntraceparent: 00-%b-%b-01" % (digits, span)
     return _LETTER((shape, [*theirs, ours], body))
